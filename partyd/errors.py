@@ -1,0 +1,89 @@
+"""Every error partyd raises, as one tree.
+
+PartydError
+    ConfigError                 a setting, file or command line that the owner must mend
+    LocalProtocolError          our own code broke a protocol's rules
+    RemoteProtocolError         a peer (or whoever spoke in its name) broke them
+        BadFrame                bytes that are no valid frame, seal or handshake
+        BadValue                a decoded value that its schema refuses
+        Equivocation            the same message id with other bytes
+    CryptoError                 a key, point, ciphertext or number that must not be used
+        EncodingOverflow        a number too large for its encoding
+    StoreError                  the durable store cannot answer
+        StoreFull               no space left; retried when there is
+        StoreCorrupt            a checksum or structure does not hold; an operator must act
+    JobError                    a job or task that cannot go on
+        JobRejected             refused before it started
+        TaskFailed              failed while running
+    DataError                   a table or file that cannot be read as told
+
+An error says who, where and what to do in its own sentence. Peers get ``code``, never the sentence.
+"""
+
+from __future__ import annotations
+
+
+class PartydError(Exception):
+    """Base of all; ``code`` is what a stranger or a peer may see."""
+
+    code = "internal"
+
+
+class ConfigError(PartydError):
+    code = "config"
+
+
+class LocalProtocolError(PartydError):
+    code = "local_protocol"
+
+
+class RemoteProtocolError(PartydError):
+    code = "protocol"
+
+
+class BadFrame(RemoteProtocolError):
+    code = "bad_frame"
+
+
+class BadValue(RemoteProtocolError):
+    code = "bad_value"
+
+
+class Equivocation(RemoteProtocolError):
+    code = "equivocation"
+
+
+class CryptoError(PartydError):
+    code = "crypto"
+
+
+class EncodingOverflow(CryptoError):
+    code = "overflow"
+
+
+class StoreError(PartydError):
+    code = "store"
+
+
+class StoreFull(StoreError):
+    code = "store_full"
+
+
+class StoreCorrupt(StoreError):
+    code = "store_corrupt"
+
+
+class JobError(PartydError):
+    code = "job"
+
+
+class JobRejected(JobError):
+    code = "job_rejected"
+
+
+class TaskFailed(JobError):
+    code = "task_failed"
+
+
+class DataError(PartydError):
+    code = "data"
