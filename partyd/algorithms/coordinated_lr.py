@@ -1,0 +1,446 @@
+"""Vertical logistic regression with an arbiter that holds the Paillier key: FATE's coordinated LR, gradients masked.
+
+Hardy et al., "Private federated learning on vertically partitioned data via entity resolution and additively
+homomorphic encryption", arXiv:1711.10677, sections 3.2 and 4: the logistic loss is replaced by its second-order Taylor
+polynomial at 0, so that its gradient is linear in the scores. With labels y in {-1, +1}, scores z = sum over parties of
+X_p w_p, and n rows:
+
+    loss = ln 2 + (sum 0.125 z^2 - 0.5 y z) / n       d = 0.25 z - 0.5 y       gradient of party p = X_p^T d / n
+
+Brackets [[.]] are ciphertexts under the arbiter's key. Of the loss each party adds what it can: with d in place of y,
+sum 0.125 z^2 - 0.5 y z = sum_hosts <0.5 z_h, d> + <0.5 z_g - y, d> - 0.5 n, which is one more column beside X_p.
+A *setup* round comes first, then one round for each batch.
+
+=================  ====================  ===============================================================================
+message            from, to              what the receiver learns
+=================  ====================  ===============================================================================
+ArbiterKey         arbiter, all          the public key
+Plan               guest, hosts          the rows' order in batches
+Rounds             guest, arbiter        how many batches an epoch has
+Forward            host, guest           [[X_h w_h]]: nothing
+Residual           guest, hosts          [[d]]: nothing
+HostLoss           host, guest           [[<0.5 z_h, d>]]: nothing
+MaskedGradient     guest, host, arbiter  X_p^T d (the guest: and the loss) packed, plus a mask 40 bits wider: their number
+DecryptedGradient  arbiter, its owner    X_p^T d of one batch; the guest also the batch's loss
+Settled            host, guest           whether the host's weights moved less than ``tol`` ("weight_diff" only)
+Verdict            guest, others         whether training stops here (at the end of an epoch)
+=================  ====================  ===============================================================================
+
+The numbers that travel are integers of a fixed scale, the order of every sum is fixed, and every ciphertext is
+re-randomised before it leaves; so the same seed gives the same model bit for bit whatever was repeated or lost.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BeforeValidator, Field
+
+from partyd.algorithms.linear_model import (
+    Init,
+    batch,
+    batch_count,
+    insist_on_finite,
+    insist_on_rows,
+    linear,
+    with_ones,
+)
+from partyd.algorithms.optimizers import Optimizer, Schedule, Settings, step
+from partyd.algorithms.packing import masked, pack, slot_bits, slots, unpack
+from partyd.crypto import keycheck
+from partyd.crypto.encoding import EXPONENT, decode
+from partyd.crypto.paillier import (
+    KEY_BITS,
+    Ciphertexts,
+    CipherVector,
+    PrivateKey,
+    PublicKey,
+    concatenate,
+    generate_keypair,
+)
+from partyd.errors import BadValue, DataError
+from partyd.federation.algorithm import Algorithm, Disclosure, Params, Program, State
+from partyd.federation.message import Message
+from partyd.federation.party import Party
+from partyd.types import ARBITER, GUEST, HOST, Address
+from partyd.wire.codec import BigInt, Floats, Secret
+
+Vector = NDArray[np.float64]
+Matrix = NDArray[np.float64]
+RESIDUAL_EXPONENT = EXPONENT - 2
+"""d = 0.25 z - 0.5 y stands two binary places finer than z, so that 0.25 is exact."""
+
+
+class HeParam(Settings):
+    """The encryption; a key below the floor of 2048 bits is lifted to it."""
+
+    kind: Annotated[Literal["paillier"], BeforeValidator(lambda v: v.lower() if isinstance(v, str) else v)] = "paillier"
+    key_length: int = Field(default=KEY_BITS, ge=512, le=8192, multiple_of=16)
+
+
+class CoordinatedLrParams(Params):
+    """FATE 2.2's parameters; ``batch_size`` None takes all rows, ``floating_point_precision`` counts binary places."""
+
+    epochs: int = Field(default=20, ge=1, le=100_000)
+    batch_size: int | None = Field(default=None, ge=10)
+    optimizer: Optimizer = Optimizer()
+    learning_rate_scheduler: Schedule = Schedule()
+    init_param: Init = Init()
+    tol: float = Field(default=1e-4, ge=0)
+    early_stop: Literal["diff", "abs", "weight_diff"] = "diff"
+    he_param: HeParam = HeParam()
+    floating_point_precision: int = Field(default=23, ge=8, le=28)
+    threshold: float = Field(default=0.5, ge=0, le=1)
+    metrics: tuple[str, ...] = ("auc",)
+
+    @property
+    def key_bits(self) -> int:
+        """Bits of the arbiter's key: what was asked for, never below the floor. A test's own subclass may go lower."""
+        return max(self.he_param.key_length, KEY_BITS)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The guest's rows: features and labels 0 or 1."""
+
+    x: Matrix
+    y: Vector
+
+
+class ArbiterKey(Message, sender=ARBITER, receiver=GUEST | HOST):
+    """The key under which this training computes, and the proof that it is well formed (`partyd.crypto.keycheck`)."""
+
+    key: bytes
+    proof: bytes
+
+
+class Plan(Message, sender=GUEST, receiver=HOST):
+    """The seed of the batches' order, and how many rows there must be."""
+
+    seed: bytes
+    rows: int
+
+
+class Rounds(Message, sender=GUEST, receiver=ARBITER):
+    """How many batches an epoch has."""
+
+    batches: int
+
+
+class Forward(Message, sender=HOST, receiver=GUEST):
+    """[[X_h w_h]] of the batch."""
+
+    z: Ciphertexts
+
+
+class Residual(Message, sender=GUEST, receiver=HOST):
+    """[[d]] of the batch."""
+
+    d: Ciphertexts
+
+
+class HostLoss(Message, sender=HOST, receiver=GUEST):
+    """[[<0.5 z_h, d>]]: the host's part of the loss."""
+
+    loss: Ciphertexts
+
+
+class MaskedGradient(Message, sender=GUEST | HOST, receiver=ARBITER):
+    """[[X_p^T d + mask]], packed (`partyd.algorithms.packing`); the guest's ends with the loss, masked too."""
+
+    g: Ciphertexts
+
+
+class DecryptedGradient(Message, sender=ARBITER, receiver=GUEST | HOST):
+    """The same in the clear, mask and all, as the integers that were hidden."""
+
+    g: list[BigInt]
+
+
+class Settled(Message, sender=HOST, receiver=GUEST):
+    """Whether this host's weights have come to rest."""
+
+    settled: bool
+
+
+class Verdict(Message, sender=GUEST, receiver=HOST | ARBITER):
+    """Whether training stops at the end of this epoch."""
+
+    stop: bool
+
+
+class Weights(State):
+    """What guest and hosts carry; the guest's last weight is the intercept where there is one."""
+
+    w: Floats
+    first: Floats
+    second: Floats
+    n: BigInt = 0
+    seed: bytes = b""
+    batches: int = 1
+    taken: int = 0
+    settled: bool = True
+    loss: float = 0.0
+    losses: list[float] = Field(default_factory=list)
+
+    def evolve(self, **changes: object) -> Weights:
+        """Return this state with other values in some fields."""
+        return self.model_copy(update=changes)
+
+
+class ArbiterState(State):
+    """The arbiter's private key, and where it stands."""
+
+    key: Secret
+    batches: int = 0
+    taken: int = 0
+
+
+async def start_guest(party: Party, params: CoordinatedLrParams, data: Labelled) -> Weights:
+    """Check the labels and set the weights."""
+    if not bool(np.all((data.y == 0) | (data.y == 1))):
+        raise DataError("logistic regression needs labels 0 and 1; map the label column before the upload")
+    return await start_host(party, params, with_ones(data.x) if params.init_param.fit_intercept else data.x)
+
+
+async def start_host(party: Party, params: CoordinatedLrParams, x: Matrix) -> Weights:
+    """Check the features and set the weights."""
+    insist_on_finite(x)
+    insist_on_rows(len(x) // batch_count(len(x), params.batch_size), x.shape[1])
+    w = params.init_param.weights(party.rng("weights"), x.shape[1])
+    return Weights(w=w, first=np.zeros_like(w), second=np.zeros_like(w))
+
+
+async def start_arbiter(_party: Party, params: CoordinatedLrParams, _data: object) -> ArbiterState:
+    """Make the key. It is sent in the next round, when this state has been checkpointed."""
+    _, private = generate_keypair(params.key_bits, insecure_for_tests=params.key_bits < KEY_BITS)
+    return ArbiterState(key=Secret(keycheck.private_to_bytes(private)))
+
+
+async def guest(party: Party, params: CoordinatedLrParams, data: Labelled, state: Weights) -> Weights:
+    """Set up, or perform one batch: the residual, the own gradient, the loss, and the verdict at an epoch's end."""
+    if not state.n:
+        return await _set_up_guest(party, params, data, state)
+    key, rows = public_key(state.n), batch(state.seed, len(data.y), state.batches, state.taken)
+    x, y = data.x[rows], 2 * data.y[rows] - 1
+    if params.init_param.fit_intercept:
+        x = with_ones(x)
+    own = linear(x, state.w)
+    d = await _residual(party, key, 0.25 * own - 0.5 * y)
+    await party.send(Residual(d=d.rerandomised(party.rng("residual"))))
+    gradient = _products(params, d, x, 0.5 * own - y)
+    loss = gradient[-1:]
+    for message in (await party.gather(HostLoss)).values():
+        loss = loss + message.loss.under(key, count=1, exponent=gradient.exponent)
+    opened = await _opened(party, concatenate([gradient[:-1], loss]))
+    moved = _descend(params, state, opened[:-1] / len(rows), intercept=params.init_param.fit_intercept)
+    batch_loss = math.log(2) + float(opened[-1]) / len(rows) - 0.5
+    return await _judge(party, params, moved.evolve(loss=state.loss + batch_loss * len(rows) / len(data.y)))
+
+
+async def host(party: Party, params: CoordinatedLrParams, x: Matrix, state: Weights) -> Weights:
+    """Set up, or perform one batch: the forward score, the own gradient, the part of the loss."""
+    if not state.n:
+        n, plan = await _arbiter_key(party, params), await party.recv(Plan)
+        if plan.rows != len(x):
+            raise DataError(f"the guest trains on {plan.rows} rows, this host has {len(x)}; align them with psi first")
+        return state.evolve(n=n, seed=plan.seed, batches=batch_count(len(x), params.batch_size))
+    key, rows = public_key(state.n), batch(state.seed, len(x), state.batches, state.taken)
+    own = linear(x[rows], state.w)
+    await party.send(Forward(z=key.encrypt(own, party.rng("forward")).rerandomised()))
+    d = (await party.recv(Residual)).d.under(key, count=len(rows), exponent=RESIDUAL_EXPONENT)
+    gradient = _products(params, d, x[rows], 0.5 * own)
+    await party.send(HostLoss(loss=gradient[-1:].rerandomised(party.rng("loss"))))
+    opened = await _opened(party, gradient[:-1])
+    moved = _descend(params, state, opened / len(rows), intercept=False)
+    if moved.taken % moved.batches:
+        return moved
+    return await _obey(party, params, moved)
+
+
+async def arbiter(party: Party, params: CoordinatedLrParams, _data: object, state: ArbiterState) -> ArbiterState:
+    """Set up, or open every party's masked gradient of one batch."""
+    private = private_key(state.key, params.key_bits)
+    if not state.batches:
+        public = keycheck.public_to_bytes(private.public)
+        await party.send(ArbiterKey(key=public, proof=keycheck.prove(private, _context(party.me))))
+        return state.model_copy(update={"batches": (await party.recv(Rounds)).batches})
+    for peer, message in (await party.gather(MaskedGradient)).items():
+        opened = private.decrypt_integers(message.g.under(private.public))
+        await party.send(DecryptedGradient(g=opened), to=peer)
+    taken = state.taken + 1
+    finished = taken >= params.epochs * state.batches
+    if not finished and taken % state.batches == 0:
+        finished = (await party.recv(Verdict)).stop
+    return state.model_copy(update={"taken": taken, "finished": finished})
+
+
+async def _set_up_guest(party: Party, params: CoordinatedLrParams, data: Labelled, state: Weights) -> Weights:
+    n, rows = await _arbiter_key(party, params), len(data.y)
+    count, seed = batch_count(rows, params.batch_size), party.rng("batches").take(32)
+    await party.send(Plan(seed=seed, rows=rows))
+    await party.send(Rounds(batches=count))
+    return state.evolve(n=n, seed=seed, batches=count)
+
+
+async def _residual(party: Party, key: PublicKey, own: Vector) -> CipherVector:
+    """Return [[d]] from the hosts' scores and the guest's own part of it."""
+    forwards = [m.z.under(key, count=len(own), exponent=EXPONENT) for m in (await party.gather(Forward)).values()]
+    z = forwards[0]
+    for forward in forwards[1:]:
+        z = z + forward
+    return (0.25 * z).plus(own, RESIDUAL_EXPONENT)
+
+
+def _products(params: CoordinatedLrParams, d: CipherVector, x: Matrix, loss: Vector) -> CipherVector:
+    """Return [[X^T d]] followed by [[<loss, d>]]."""
+    return d.premultiplied(np.column_stack([x, loss]).T, exponent=-params.floating_point_precision)
+
+
+async def _opened(party: Party, hidden: CipherVector) -> Vector:
+    """Let the arbiter decrypt ``hidden`` under a mask in the integers, and take the mask off."""
+    packed = pack(hidden)
+    sums, masks = masked(packed, party.rng("mask"))
+    await party.send(MaskedGradient(g=sums.rerandomised(party.rng("gradient"))))
+    reply = (await party.recv(DecryptedGradient)).g
+    if len(reply) != len(masks):
+        raise BadValue(f"the arbiter returned {len(reply)} numbers for {len(masks)}; check its version")
+    opened = [value - mask for value, mask in zip(reply, masks, strict=True)]
+    if any(abs(value) > packed.bound for value in opened):
+        raise BadValue("the arbiter returned a number outside the gradient's bound; do not go on with this arbiter")
+    integers = unpack(opened, slots(hidden), slot_bits(hidden), len(hidden))
+    return decode(integers, hidden.exponent)
+
+
+def _descend(params: CoordinatedLrParams, state: Weights, gradient: Vector, *, intercept: bool) -> Weights:
+    """Return the state after one step along ``gradient``."""
+    penalised = np.ones_like(state.w)
+    if intercept:
+        penalised[-1] = 0.0
+    factor = params.learning_rate_scheduler.factor(state.taken // state.batches)
+    moments = (state.first, state.second)
+    w, (first, second) = step(params.optimizer, factor, state.w, gradient, moments, state.taken, penalised)
+    fresh = state.taken % state.batches == 0
+    settled = (fresh or state.settled) and bool(np.all(np.abs(w - state.w) < params.tol))
+    return state.evolve(w=w, first=first, second=second, taken=state.taken + 1, settled=settled)
+
+
+async def _judge(party: Party, params: CoordinatedLrParams, state: Weights) -> Weights:
+    """Report, and at an epoch's end decide with the guest's loss whether to go on."""
+    party.report.progress(state.taken, params.epochs * state.batches, "training")
+    if state.taken % state.batches:
+        return state
+    epoch, losses = state.taken // state.batches, [*state.losses, state.loss]
+    party.report.metric("loss", epoch - 1, state.loss)
+    party.report.info(f"epoch {epoch} of {params.epochs}: loss {state.loss:.6f}")
+    ended = state.evolve(losses=losses, loss=0.0)
+    if epoch == params.epochs:
+        return ended.evolve(finished=True)
+    if params.early_stop == "weight_diff":
+        settled = [message.settled for message in (await party.gather(Settled)).values()]
+        stop = state.settled and all(settled)
+    elif params.early_stop == "abs":
+        stop = losses[-1] < params.tol
+    else:
+        stop = len(losses) > 1 and abs(losses[-1] - losses[-2]) < params.tol
+    await party.send(Verdict(stop=stop))
+    if stop:
+        party.report.info(f"converged after {epoch} epochs")
+    return ended.evolve(finished=stop)
+
+
+async def _obey(party: Party, params: CoordinatedLrParams, state: Weights) -> Weights:
+    """Do at a host what the end of an epoch asks for."""
+    party.report.progress(state.taken, params.epochs * state.batches, "training")
+    if state.taken == params.epochs * state.batches:
+        return state.evolve(finished=True)
+    if params.early_stop == "weight_diff":
+        await party.send(Settled(settled=state.settled))
+    return state.evolve(finished=(await party.recv(Verdict)).stop)
+
+
+async def _arbiter_key(party: Party, params: CoordinatedLrParams) -> int:
+    """Receive the arbiter's key and return its modulus; raises CryptoError unless key and proof hold."""
+    message = await party.recv(ArbiterKey)
+    insecure = params.key_bits < KEY_BITS
+    public = keycheck.public_from_bytes(message.key, params.key_bits, insecure_for_tests=insecure)
+    keycheck.verify(public, message.proof, _context(party.peers(ARBITER)[0]))
+    return int(public.n)
+
+
+def _context(arbiter_address: Address) -> bytes:
+    return f"coordinated_lr {arbiter_address}".encode()
+
+
+@lru_cache(maxsize=4)
+def public_key(n: int) -> PublicKey:
+    """Return the key of modulus ``n``, with its tables made once a process."""
+    return PublicKey(n)
+
+
+@lru_cache(maxsize=4)
+def private_key(key: Secret, bits: int) -> PrivateKey:
+    """Return the private key, with its tables made once a process."""
+    return keycheck.private_from_bytes(key.to_bytes(), bits)
+
+
+coordinated_lr = Algorithm(
+    name="coordinated_lr",
+    version="1",
+    params=CoordinatedLrParams,
+    programs={
+        GUEST: Program(Weights, start_guest, guest),
+        HOST: Program(Weights, start_host, host),
+        ARBITER: Program(ArbiterState, start_arbiter, arbiter),
+    },
+    messages=(
+        ArbiterKey,
+        Plan,
+        Rounds,
+        Forward,
+        Residual,
+        HostLoss,
+        MaskedGradient,
+        DecryptedGradient,
+        Settled,
+        Verdict,
+    ),
+    disclosures=(
+        Disclosure(GUEST, "the arbiter's public key", ArbiterKey),
+        Disclosure(HOST, "the arbiter's public key", ArbiterKey),
+        Disclosure(HOST, "the number of rows and their order in batches", Plan),
+        Disclosure(ARBITER, "how many batches an epoch has", Rounds),
+        Disclosure(GUEST, "nothing: the host's scores are encrypted under the arbiter's key", Forward),
+        Disclosure(HOST, "nothing: the residuals are encrypted under the arbiter's key", Residual),
+        Disclosure(GUEST, "nothing: the host's part of the loss is encrypted under the arbiter's key", HostLoss),
+        Disclosure(
+            ARBITER,
+            "roughly how many features each party has; gradients and loss are under masks 40 bits wider than they",
+            MaskedGradient,
+        ),
+        Disclosure(
+            GUEST,
+            "the gradient of its own weights and the loss, batch by batch; both depend on the host's scores",
+            DecryptedGradient,
+        ),
+        Disclosure(
+            HOST,
+            "the gradient of its own weights, batch by batch: sums over its features of the residuals, which depend on "
+            "the labels (from zero weights the first one gives each feature's covariance with the label)",
+            DecryptedGradient,
+        ),
+        Disclosure(GUEST, "whether the host's weights moved less than tol in an epoch (weight_diff only)", Settled),
+        Disclosure(HOST, "in which epoch the loss came to rest", Verdict),
+        Disclosure(ARBITER, "in which epoch the loss came to rest", Verdict),
+    ),
+    coalitions=(
+        "The arbiter holds the private key: with the guest it can open the hosts' scores, with a host the residuals "
+        "and so the labels. Over many epochs a party collects more equations about the same rows than one gradient "
+        "gives; batches are refused that have no more rows than the party has columns."
+    ),
+)

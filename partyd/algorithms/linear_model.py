@@ -1,0 +1,75 @@
+"""The local mathematics of vertical linear models: scores, batches, first weights. No party in sight."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partyd.algorithms.optimizers import Settings
+from partyd.crypto.prg import Prg
+from partyd.errors import DataError
+
+Vector = NDArray[np.float64]
+Matrix = NDArray[np.float64]
+
+
+class Init(Settings):
+    """How weights begin; "random_uniform" draws from [-0.1, 0.1)."""
+
+    method: Literal["zeros", "ones", "random_uniform"] = "zeros"
+    fit_intercept: bool = True
+
+    def weights(self, rng: Prg, columns: int) -> Vector:
+        """Return the weights before the first batch."""
+        if self.method == "random_uniform":
+            return rng.uniform(-0.1, 0.1, columns)
+        return np.full(columns, 1.0 if self.method == "ones" else 0.0)
+
+
+def linear(x: Matrix, w: Vector) -> Vector:
+    """Return x @ w, summed column by column: the same bits on every machine, which a BLAS does not promise."""
+    z = np.zeros(len(x))
+    for j in range(len(w)):
+        z = z + x[:, j] * w[j]
+    return z
+
+
+def with_ones(x: Matrix) -> Matrix:
+    """Return x with a last column of ones, for the intercept."""
+    return np.column_stack([x, np.ones(len(x))])
+
+
+def probability(z: Vector) -> Vector:
+    """Return 1 / (1 + exp(-z)) without overflow."""
+    small = np.exp(-np.abs(z))
+    return np.where(z >= 0, 1.0, small) / (1.0 + small)
+
+
+def batch_count(rows: int, batch_size: int | None) -> int:
+    """Return how many batches an epoch has; they differ by one row at most, so that none is tiny."""
+    return max(1, -(-rows // batch_size)) if batch_size else 1
+
+
+def batch(seed: bytes, rows: int, count: int, taken: int) -> NDArray[np.int64]:
+    """Return the rows of the batch after ``taken`` others, in the order that the seed gives to its epoch."""
+    if count == 1:
+        return np.arange(rows)
+    order = Prg(seed, "epoch", str(taken // count)).permutation(rows)
+    return np.array_split(order, count)[taken % count]
+
+
+def insist_on_finite(x: Matrix) -> None:
+    """Raise DataError when a feature is missing or infinite."""
+    if not bool(np.all(np.isfinite(x))):
+        raise DataError("a feature has missing or infinite values; fill or drop them first")
+
+
+def insist_on_rows(rows: int, columns: int) -> None:
+    """Raise DataError for batches so small that a gradient would be enough equations to solve for the residuals."""
+    if rows <= columns:
+        raise DataError(
+            f"a batch of {rows} rows against {columns} columns would let a party compute the others' residuals from "
+            "its own gradient; take larger batches or fewer features"
+        )

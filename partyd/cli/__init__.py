@@ -1,0 +1,1 @@
+"""The commands people type: ``partyd`` for a daemon's owner, ``flow`` for whoever submits jobs."""

@@ -1,0 +1,55 @@
+"""``partyd standalone``: a whole federation on one machine, in one command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import click
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from partyd.errors import ConfigError
+from partyd.types import PARTY_ID_PATTERN
+
+_EPILOG = """\b
+Example, guest 10000, host 9999, arbiter 9998 and host 10000 with a broker, stopped together by Ctrl-C:
+  partyd standalone --dir ./federation
+"""
+PartyId = Annotated[str, Field(pattern=PARTY_ID_PATTERN.pattern.replace(r"\Z", "$"))]
+
+
+class StandaloneOptions(BaseModel):
+    """What to start; every party is a daemon with keys and state of its own under ``directory``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    directory: Path
+    guest: PartyId = "10000"
+    hosts: tuple[PartyId, ...] = ("9999", "10000")
+    arbiter: PartyId = "9998"
+    port: Annotated[int, Field(ge=1, le=65_000)] = 9380
+    """The guest's API; the others take the ports after it."""
+    broker: Literal["auto", "embedded", "mosquitto"] = "auto"
+
+
+@click.command(epilog=_EPILOG)
+@click.option("--dir", "directory", type=click.Path(path_type=Path), default=Path("federation"), show_default=True)
+@click.option("--guest", metavar="ID", default="10000", show_default=True, help="The guest's party id.")
+@click.option("--host", "hosts", metavar="ID", multiple=True, help="A host; may be repeated.  [default: 9999, 10000]")
+@click.option("--arbiter", metavar="ID", default="9998", show_default=True, help="The arbiter's party id.")
+@click.option("--port", type=int, default=9380, show_default=True, help="The guest's API; the others follow.")
+@click.option("--broker", type=click.Choice(["auto", "embedded", "mosquitto"]), default="auto", show_default=True)
+def standalone(directory: Path, guest: str, hosts: tuple[str, ...], arbiter: str, port: int, broker: str) -> int:
+    """Start a broker and one daemon for each party, pinned to each other, all on this machine.
+
+    State stays in --dir: a second start finds its jobs.
+    """
+    given = {"directory": directory.absolute(), "guest": guest, "arbiter": arbiter, "port": port, "broker": broker}
+    try:
+        options = StandaloneOptions.model_validate(given | ({"hosts": hosts} if hosts else {}))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(f"command line, {first['loc'][0]}: {first['msg']}, not {first['input']!r}") from error
+    from partyd.standalone import run  # loads broker and daemon
+
+    return run(options)

@@ -1,0 +1,151 @@
+"""Correlated oblivious transfer: millions of transfers from 128, for two semi-honest parties.
+
+The *sender* ends with a secret offset s of 128 bits and a random block q_j per transfer; the *receiver*, who put in
+bits r_j, ends with t_j = q_j xor r_j s. The sender learns nothing of r, the receiver nothing of s. Three pure steps,
+two messages:
+
+1. sender -> receiver: 128 base transfers' requests, one per bit of s. Masny and Rindal ("Endemic oblivious
+   transfer", CCS 2019, section 5): a request is two points (r_0, r_1) where r_c = b G - H(r_{1-c}) for the wanted c;
+   the other is random.
+2. receiver -> sender: A = a G; the base transfer's keys are k_j = KDF(a (r_j + H(r_{1-j}))), of which the sender can
+   make one, KDF(b A). With them the extension of Ishai, Kilian, Nissim and Petrank ("Extending oblivious transfers
+   efficiently", CRYPTO 2003, section 3): column i of T is PRG(k_i0), and u_i = PRG(k_i0) xor PRG(k_i1) xor r is
+   sent.
+3. the sender sets column i of Q to PRG(k_i,s_i) xor s_i u_i; row j of Q is q_j, row j of T is t_j.
+
+Bit 0 of s is always 1 (the colour bit of garbled circuits), so s holds 127 random bits. Blocks are pairs of 64-bit
+words. Offset and blocks serve one run: never use them for other inputs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partyd.crypto import group
+from partyd.crypto.prg import Prg
+from partyd.errors import CryptoError
+
+WIDTH = 128
+"""Base transfers, and bits of a block."""
+PAIR_BYTES = 2 * group.POINT_BYTES
+Blocks = NDArray[np.uint64]
+Columns = NDArray[np.uint8]
+Bits = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Request:
+    """Sender to receiver: two points per base transfer, 8 KiB."""
+
+    points: bytes
+
+
+@dataclass(frozen=True)
+class Extension:
+    """Receiver to sender: one point, and 128 columns of bits: 16 bytes per transfer."""
+
+    point: bytes
+    columns: Columns
+
+
+@dataclass(frozen=True)
+class Sender:
+    """What the sender keeps between its steps; secret."""
+
+    offset: bytes
+    scalars: tuple[bytes, ...]
+    request: Request
+
+
+def request(prg: Prg) -> Sender:
+    """Step 1: draw the offset and ask for one key of each base transfer by its bits."""
+    offset = bytearray(prg.take(WIDTH // 8))
+    offset[0] |= 1
+    scalars = tuple(group.random_scalar(prg) for _ in range(WIDTH))
+    pairs = []
+    for i, (bit, scalar) in enumerate(zip(_bits(bytes(offset)), scalars, strict=True)):
+        other = group.multiply_base(group.random_scalar(prg))
+        wanted = group.subtract(group.multiply_base(scalar), _oracle(i, 1 - bit, other))
+        pairs.append(other + wanted if bit else wanted + other)
+    return Sender(bytes(offset), scalars, Request(b"".join(pairs)))
+
+
+def extend(choices: Bits, received: Request, prg: Prg) -> tuple[Blocks, Extension]:
+    """Step 2: return t for each bit of ``choices`` (rows of bits, one transfer each) and the answer to the sender.
+
+    Raises CryptoError if the request is not 128 pairs of the group's points.
+    """
+    if len(received.points) != WIDTH * PAIR_BYTES:
+        raise CryptoError(f"an oblivious transfer request takes {WIDTH * PAIR_BYTES} bytes, not {len(received.points)}")
+    packed = np.packbits(choices, axis=1, bitorder="little")
+    scalar = group.random_scalar(prg)
+    point = group.multiply_base(scalar)
+    columns, kept = np.empty((WIDTH, packed.size), np.uint8), np.empty((WIDTH, packed.size), np.uint8)
+    for i in range(WIDTH):
+        first, second = (_stream(key, packed.size) for key in _both_keys(i, received.points, scalar, point))
+        kept[i], columns[i] = first, first ^ second ^ packed.ravel()
+    return _rows(kept, choices.shape), Extension(point, columns)
+
+
+def receive(sender: Sender, extension: Extension, shape: tuple[int, int]) -> Blocks:
+    """Step 3: return q for each transfer of a ``shape`` of rows and transfers a row.
+
+    Raises CryptoError if the extension is of another shape or its point is bad.
+    """
+    size = shape[0] * -(-shape[1] // 8)
+    if extension.columns.shape != (WIDTH, size) or extension.columns.dtype != np.uint8:
+        raise CryptoError(f"an oblivious transfer of {shape} takes {WIDTH} columns of {size} bytes; refuse the message")
+    columns = np.empty((WIDTH, size), np.uint8)
+    for i, (bit, scalar) in enumerate(zip(_bits(sender.offset), sender.scalars, strict=True)):
+        pair = sender.request.points[i * PAIR_BYTES : (i + 1) * PAIR_BYTES]
+        key = _key(i, bit, pair, extension.point, group.multiply(scalar, extension.point))
+        columns[i] = _stream(key, size)
+        if bit:
+            columns[i] ^= extension.columns[i]
+    return _rows(columns, shape)
+
+
+def offset_block(sender: Sender) -> Blocks:
+    """Return the offset s as a block."""
+    return np.frombuffer(sender.offset, "<u8").astype(np.uint64)
+
+
+def _both_keys(i: int, points: bytes, scalar: bytes, point: bytes) -> tuple[bytes, bytes]:
+    pair = points[i * PAIR_BYTES : (i + 1) * PAIR_BYTES]
+    zero, one = pair[: group.POINT_BYTES], pair[group.POINT_BYTES :]
+    shared_zero = group.multiply(scalar, group.add(zero, _oracle(i, 0, one)))
+    shared_one = group.multiply(scalar, group.add(one, _oracle(i, 1, zero)))
+    return _key(i, 0, pair, point, shared_zero), _key(i, 1, pair, point, shared_one)
+
+
+def _oracle(i: int, wanted: int, other: bytes) -> bytes:
+    """H(r_{1-c}) for base transfer ``i``, c = ``wanted``."""
+    return group.hash_to_point(bytes([i, wanted]) + other, b"partyd base transfer 1")
+
+
+def _key(i: int, bit: int, pair: bytes, point: bytes, shared: bytes) -> bytes:
+    return hashlib.sha256(b"partyd base key 1" + bytes([i, bit]) + pair + point + shared).digest()
+
+
+def _stream(key: bytes, size: int) -> Columns:
+    return np.frombuffer(Prg(key, "column").take(size), np.uint8)
+
+
+def _bits(block: bytes) -> list[int]:
+    return np.unpackbits(np.frombuffer(block, np.uint8), bitorder="little").tolist()
+
+
+def _rows(columns: Columns, shape: tuple[int, int]) -> Blocks:
+    """Transpose 128 columns of bits into blocks (rows, transfers a row, 2 words)."""
+    rows, width = shape
+    each = columns.reshape(WIDTH, rows, -1)
+    blocks = np.empty((rows, width, 2), np.uint64)
+    for row in range(rows):
+        bits = np.unpackbits(each[:, row], axis=1, count=width, bitorder="little")
+        packed = np.packbits(np.ascontiguousarray(bits.T), axis=1, bitorder="little")
+        blocks[row] = np.ascontiguousarray(packed).view("<u8")
+    return blocks

@@ -1,0 +1,119 @@
+"""The federation as an algorithm's coroutine sees it: send, recv, gather, randomness, progress.
+
+`Party` is the only door of an algorithm. Behind it stands a `Post` (the durable mailbox: in a worker a socket to the daemon,
+in tests a dictionary) and a `Reporter`. The driver in `partyd.federation.driver` opens one *scope* a round; a message's
+identity is that scope plus its class and its two ends, so nobody invents tags, and a repeated round finds its messages again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+from partyd.crypto.prg import Prg
+from partyd.errors import LocalProtocolError
+from partyd.federation.message import Message
+from partyd.types import Address, MessageId, Role
+
+M = TypeVar("M", bound=Message)
+
+
+class Post(Protocol):
+    """The durable mailbox of one party (architecture §4 rule 2)."""
+
+    async def send(self, message: MessageId, body: bytes) -> None:
+        """Keep ``body`` under ``message`` for ever and deliver it; the first write wins, a repetition sends the first."""
+
+    async def receive(self, message: MessageId) -> bytes:
+        """Return the body that arrived under ``message``, waiting for it; may be cancelled and asked again."""
+
+
+class Reporter(Protocol):
+    """Where an algorithm's progress, metrics and log lines go; everything is idempotent by name and step."""
+
+    def progress(self, done: int, total: int, note: str = "") -> None: ...
+
+    def metric(self, name: str, step: int, value: float) -> None: ...
+
+    def info(self, line: str) -> None: ...
+
+
+class Party:
+    """One party of one task, as its algorithm sees it."""
+
+    def __init__(
+        self,
+        me: Address,
+        peers: Sequence[Address],
+        post: Post,
+        reporter: Reporter,
+        *,
+        job: str,
+        task: str,
+        attempt: int,
+        seed: bytes,
+    ) -> None:
+        self.me = me
+        self.report = reporter
+        self.consumed: list[MessageId] = []
+        self._peers = sorted((p for p in peers if p != me), key=str)
+        self._post = post
+        self._origin = (job, task, attempt)
+        self._seed = seed
+        self._scope = ""
+        self._labels: set[str] = set()
+
+    def enter(self, scope: str) -> None:
+        """Begin the round ``scope``; the driver calls this, never an algorithm."""
+        self._scope = scope
+        self._labels = set()
+        self.consumed = []
+
+    def peers(self, role: Role) -> list[Address]:
+        """Return the other parties that have ``role``, in a fixed order."""
+        return [peer for peer in self._peers if peer.role & role]
+
+    def rng(self, label: str) -> Prg:
+        """Return the CSPRNG of this attempt, round and label: the same stream when the round is repeated.
+
+        A label is used once a round: two streams under one label would be one stream used twice.
+        """
+        if label in self._labels:
+            raise LocalProtocolError(f"randomness {label!r} is drawn twice in scope {self._scope}; use another label")
+        self._labels.add(label)
+        job, task, attempt = self._origin
+        return Prg(self._seed, job, task, str(attempt), self._scope, str(self.me), label)
+
+    async def send(self, message: Message, to: Address | None = None) -> None:
+        """Send to every peer of the receiving role, or to one; fails at once when this role may not."""
+        kind = type(message)
+        if not kind.sender & self.me.role:
+            raise LocalProtocolError(f"{kind.__name__} is sent by {kind.sender!r}, not by {self.me}")
+        receivers = [to] if to else self.peers(kind.receiver)
+        if any(not peer.role & kind.receiver for peer in receivers):
+            raise LocalProtocolError(f"{kind.__name__} is received by {kind.receiver!r}, not by {to}")
+        body = message.to_bytes()
+        for peer in receivers:
+            await self._post.send(self._id(kind, self.me, peer), body)
+
+    async def recv(self, kind: type[M], sender: Address | None = None) -> M:
+        """Wait for the ``kind`` of this round from ``sender``, or from the one peer that may send it."""
+        if not kind.receiver & self.me.role:
+            raise LocalProtocolError(f"{kind.__name__} is received by {kind.receiver!r}, not by {self.me}")
+        if sender is None:
+            senders = self.peers(kind.sender)
+            if len(senders) != 1:
+                raise LocalProtocolError(f"{kind.__name__} has {len(senders)} possible senders; name one or gather")
+            sender = senders[0]
+        message = self._id(kind, sender, self.me)
+        body = await self._post.receive(message)
+        self.consumed.append(message)
+        return kind.from_bytes(body)
+
+    async def gather(self, kind: type[M]) -> dict[Address, M]:
+        """Wait for the ``kind`` of this round from every peer that sends it."""
+        return {peer: await self.recv(kind, peer) for peer in self.peers(kind.sender)}
+
+    def _id(self, kind: type[Message], source: Address, destination: Address) -> MessageId:
+        job, task, attempt = self._origin
+        return MessageId(job, task, attempt, self._scope, kind.__name__, source, destination)

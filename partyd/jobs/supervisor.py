@@ -1,0 +1,357 @@
+"""Carries out what the job machine commands, for one address: stores, tells the peers, runs the tasks.
+
+Each event of a job is applied under that job's lock: the new record, the messages to the peers, the consumed control message
+and the audit event go to the store in one transaction; only then are the other commands carried out. After a restart the
+records are read again and every open job goes on where it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import structlog
+
+from partyd.components.base import Component, JsonObject
+from partyd.errors import BadValue, JobError, JobRejected, PartydError, RemoteProtocolError
+from partyd.federation.office import PostOffice
+from partyd.federation.rows import Posted
+from partyd.jobs.control import KINDS, JobEnd, JobOffer
+from partyd.jobs.machine import Ended, JobMachine, KillTasks, StartTask, Step, Tell, decision_bytes, first_tasks
+from partyd.jobs.ports import JobStore, Transaction
+from partyd.jobs.record import JobRecord, JobStatus, Reason
+from partyd.jobs.spec import JobSpec, read_dag
+from partyd.jobs.tasks import TaskRunner
+from partyd.types import Address, MessageId
+from partyd.wire.codec import Record
+
+log = structlog.get_logger()
+
+OPEN = (JobStatus.WAITING.value, JobStatus.RUNNING.value)
+MAX_PARKED = 1000
+
+
+@dataclass
+class _Live:
+    """A job that has not ended, and its tasks under way."""
+
+    record: JobRecord
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+
+
+class Supervisor:
+    """The jobs of one address."""
+
+    def __init__(
+        self,
+        me: Address,
+        office: PostOffice,
+        store: JobStore,
+        runner: TaskRunner,
+        components: Mapping[str, Component],
+        *,
+        sign: Callable[[bytes], bytes],
+        verify: Callable[[Address, bytes, bytes], bool],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.me = me
+        self.office = office
+        self.runner = runner
+        self._store = store
+        self._components = components
+        self._machine = JobMachine(components, sign)
+        self._verify = verify
+        self._clock = clock
+        self._live: dict[str, _Live] = {}
+        self._ended: set[str] = set()
+        self._parked: dict[str, list[tuple[MessageId, bytes]]] = {}
+        self._group: asyncio.TaskGroup | None = None
+        self._changed = asyncio.Condition()
+
+    async def run(self) -> None:
+        """Go on with every open job, then serve until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            await self._recover()
+            await asyncio.get_running_loop().create_future()
+
+    async def load(self) -> None:
+        """Read the jobs of earlier lives, before any mail is admitted."""
+        for row in await self._store.read(lambda store: store.jobs(limit=1_000_000)):
+            record = JobRecord.model_validate_json(row.document)
+            if record.is_ended:
+                self._ended.add(record.job)
+            else:
+                self._live[record.job] = _Live(record)
+
+    async def _recover(self) -> None:
+        for job in list(self._live):
+            await self._apply(job, lambda record: self._machine.recovered(record))
+        for row in await self._store.read(lambda store: store.unconsumed_control()):
+            self.control(row.message, await self._store.read(lambda store: store.read_body(row.body)))  # noqa: B023
+
+    # -- what the API calls
+
+    async def submit(self, document: object) -> str:
+        """Start a job from its parsed document and return its id; raises JobRejected listing every mistake."""
+        spec = read_dag(document, self._components)
+        if self.me not in spec.dag.addresses():
+            raise JobRejected(f"dag.parties: {self.me} is not among the parties; submit at a party of the job")
+        self._check_parties(spec)
+        job = datetime.now(UTC).strftime("%Y%m%d%H%M%S%f") + f"{secrets.randbelow(1000):03d}"
+        record = self._record(job, spec, self.me, self._clock())
+        self._live[job] = _Live(record)
+        await self._apply(job, self._machine.submitted)
+        return job
+
+    async def stop(self, job: str, cause: str = "stopped by its owner") -> None:
+        """End a job at every party; raises JobError when it is unknown here."""
+        if job not in self._live:
+            await self.record(job)
+            return
+        await self._apply(job, lambda record: self._machine.stop(record, "canceled", cause, self._clock()))
+
+    async def record(self, job: str) -> JobRecord:
+        """Return a job's record; raises JobError when it is unknown here."""
+        if job in self._live:
+            return self._live[job].record
+        row = await self._store.read(lambda store: store.job(job))
+        if row is None:
+            raise JobError(f"{self.me} knows no job {job!r}; list them with: flow job list")
+        return JobRecord.model_validate_json(row.document)
+
+    async def records(self, limit: int = 20, offset: int = 0) -> list[JobRecord]:
+        """Return jobs, the newest first."""
+        rows = await self._store.read(lambda store: store.jobs(limit=limit, offset=offset))
+        return [JobRecord.model_validate_json(row.document) for row in rows]
+
+    async def changed(self) -> None:
+        """Wait until any job changes."""
+        async with self._changed:
+            await self._changed.wait()
+
+    def counts(self) -> dict[str, int]:
+        """Return how many jobs are in each state, for the metrics."""
+        states = [live.record.status.value for live in self._live.values()]
+        return {state: states.count(state) for state in OPEN} | {"ended": len(self._ended)}
+
+    # -- what the post office calls
+
+    def admit(self, message: MessageId) -> bool:
+        """Return whether a message from a pinned peer is wanted: its job is open here, or it may begin one."""
+        if message.job in self._ended:
+            return False
+        if message.task == "":
+            return message.kind in KINDS
+        live = self._live.get(message.job)
+        return live is not None and message.source in live.record.others and message.task in live.record.tasks
+
+    def control(self, message: MessageId, body: bytes) -> None:
+        """Take a control message that is in the inbox."""
+        assert self._group is not None
+        self._group.create_task(self._control(message, body))
+
+    def equivocated(self, message: MessageId) -> None:
+        """End a job of which a peer sent two contents under one identity."""
+        self._end_soon(message.job, "equivocation", f"{message.source} sent two contents as {message.kind}")
+
+    def peer_lost_store(self, peer: Address) -> None:
+        """End the running jobs shared with a peer that came back without its memory."""
+        for job, live in list(self._live.items()):
+            if peer in live.record.others and live.record.status is JobStatus.RUNNING:
+                self._end_soon(job, "peer_store_lost", f"{peer} came back with another store; submit the job again")
+
+    def _end_soon(self, job: str, code: str, cause: str) -> None:
+        if job in self._live and self._group is not None:
+            work = self._apply(job, lambda record: self._machine.stop(record, code, cause, self._clock()))
+            self._group.create_task(work)
+
+    # -- events
+
+    async def _control(self, message: MessageId, body: bytes) -> None:
+        try:
+            parsed = KINDS[message.kind].from_bytes(body)
+            await self._take(message, parsed, body)
+        except (RemoteProtocolError, JobRejected, ValueError) as error:
+            log.warning("control_refused", job=message.job, peer=str(message.source), kind=message.kind, error=str(error))
+            await self._store.write(lambda store: store.consume([message]))
+
+    async def _take(self, message: MessageId, parsed: Record, body: bytes) -> None:
+        live = self._live.get(message.job)
+        if isinstance(parsed, JobOffer):
+            if live is None and message.job not in self._ended:
+                await self._offered(message, parsed)
+                return
+        elif live is None and message.job not in self._ended:
+            self._park(message, body)
+            return
+        if live is None or message.source not in live.record.others:
+            await self._store.write(lambda store: store.consume([message]))
+            return
+        if isinstance(parsed, JobEnd):
+            self._check_decision(message, parsed, live.record)
+        event = parsed
+        await self._apply(
+            message.job, lambda record: self._machine.told(record, message.source, event, self._clock()), message
+        )
+
+    def _park(self, message: MessageId, body: bytes) -> None:
+        """Keep a message that overtook its job's offer; it stays in the inbox until then."""
+        if sum(map(len, self._parked.values())) < MAX_PARKED:
+            self._parked.setdefault(message.job, []).append((message, body))
+
+    async def _offered(self, message: MessageId, offer: JobOffer) -> None:
+        spec = JobSpec.model_validate_json(offer.spec)
+        addresses = spec.dag.addresses()
+        if self.me not in addresses or message.source not in addresses:
+            raise BadValue("an offer names parties that are not its own")
+        refusal = self._refusal(spec)
+        record = self._record(message.job, spec, message.source, self._clock()) if refusal is None else None
+        if record is None:
+            record = JobRecord(
+                job=message.job, me=self.me, initiator=message.source, spec=spec, tasks={}, created_at=self._clock()
+            )
+        self._live[message.job] = _Live(record)
+        await self._apply(message.job, lambda current: self._machine.offered(current, refusal), message)
+        for parked, body in self._parked.pop(message.job, []):
+            self.control(parked, body)
+
+    def _refusal(self, spec: JobSpec) -> Reason | None:
+        try:
+            read_dag(spec.model_dump(mode="json"), self._components)
+            self._check_parties(spec)
+        except JobRejected as error:
+            return Reason(party=self.me, code=error.code, cause=str(error)[:2000])
+        return None
+
+    def _check_parties(self, spec: JobSpec) -> None:
+        missing = [str(a) for a in spec.dag.addresses() if a != self.me and a not in self.office.links]
+        if missing:
+            names = ", ".join(missing)
+            raise JobRejected(
+                f"{self.me} has pinned no peer {names}; at this party run: partyd peer add {missing[0]} --card FILE --fingerprint F"
+            )
+
+    def _check_decision(self, message: MessageId, end: JobEnd, record: JobRecord) -> None:
+        reason = Reason(party=Address.parse(end.party), task=end.task, code=end.code, cause=end.cause)
+        if message.source != record.initiator or end.status not in {"success", "failed", "canceled", "timeout"}:
+            raise BadValue(f"{message.source} may not end this job")
+        if not self._verify(record.initiator, end.signature, decision_bytes(record.job, JobStatus(end.status), reason)):
+            raise BadValue("the signature of a job's end does not hold")
+
+    def _record(self, job: str, spec: JobSpec, initiator: Address, now: float) -> JobRecord:
+        bare = JobRecord(job=job, me=self.me, initiator=initiator, spec=spec, tasks={}, created_at=now)
+        return bare.change(tasks=first_tasks(bare, self._components))
+
+    # -- commands
+
+    async def _apply(
+        self, job: str, event: Callable[[JobRecord], Step], consumed: MessageId | None = None
+    ) -> None:
+        live = self._live.get(job)
+        if live is None:
+            if consumed is not None:
+                await self._store.write(lambda store: store.consume([consumed]))
+            return
+        async with live.lock:
+            step = event(live.record)
+            is_changed = step.record is not live.record
+            tells = [command for command in step.commands if isinstance(command, Tell)]
+            if is_changed or tells or consumed:
+                posted = await self._store.write(lambda store: self._commit(store, step, tells, consumed))
+                for message, entry, body in posted:
+                    self.office.dispatch(message, entry, body)
+            if live.record.status is not step.record.status:
+                log.info("job_changed", job=job, party=str(self.me), status=step.record.status.value)
+            live.record = step.record
+            self._carry_out(live, step)
+        async with self._changed:
+            self._changed.notify_all()
+
+    def _commit(
+        self, store: Transaction, step: Step, tells: list[Tell], consumed: MessageId | None
+    ) -> list[tuple[MessageId, Posted, bytes]]:
+        record = step.record
+        store.save_job(record.job, record.status.value, record.model_dump_json().encode())
+        if consumed is not None:
+            store.consume([consumed])
+        posted = []
+        for tell in tells:
+            message = MessageId(record.job, "", 0, tell.scope, type(tell.message).__name__, self.me, tell.to)
+            body = tell.message.to_bytes()
+            posted.append((message, self.office.post(store, message, body), body))
+        if record.is_ended:
+            reason = None if record.reason is None else record.reason.model_dump(mode="json")
+            detail = {"status": record.status.value, "reason": reason}
+            store.append_event("job_ended", record.job, json.dumps(detail).encode())
+        return posted
+
+    def _carry_out(self, live: _Live, step: Step) -> None:
+        assert self._group is not None
+        for command in step.commands:
+            if isinstance(command, StartTask) and command.task not in live.running:
+                live.running[command.task] = self._group.create_task(self._run_task(live, command.task))
+            elif isinstance(command, KillTasks):
+                for task in live.running.values():
+                    task.cancel()
+            elif isinstance(command, Ended):
+                self._group.create_task(self._finish(live))
+
+    async def _run_task(self, live: _Live, task: str) -> None:
+        job = live.record.job
+        try:
+            result = await self.runner.run(live.record, task)
+        except PartydError as error:
+            cause, code = str(error), error.code
+            await self._from_task(live, task, lambda r: self._machine.task_failed(r, task, code, cause, self._clock()))
+            return
+        if result.verdict == "done":
+            log.info("task_finished", job=job, task=task, cpu_s=result.cpu_s, peak_kib=result.peak_kib)
+            await self._from_task(live, task, lambda r: self._machine.task_succeeded(r, task, self._clock()))
+        else:
+            self.runner.diary(job, task).log("ERROR", result.cause)
+            log.warning("task_failed", job=job, task=task, code=result.code, cause=result.cause)
+            await self._from_task(
+                live, task, lambda r: self._machine.task_failed(r, task, result.code, result.cause, self._clock())
+            )
+
+    async def _from_task(self, live: _Live, task: str, event: Callable[[JobRecord], Step]) -> None:
+        """Apply a task's result; the asyncio task must not cancel itself when the job's end kills the others."""
+        live.running.pop(task, None)
+        await self._apply(live.record.job, event)
+
+    async def _finish(self, live: _Live) -> None:
+        job = live.record.job
+        for task in list(live.running.values()):
+            task.cancel()
+        await asyncio.gather(*live.running.values(), return_exceptions=True)
+        self._ended.add(job)
+        self._live.pop(job, None)
+        self.office.forget(job)
+        await self._store.write(lambda store: _erase(store, job))
+        log.info("job_ended", job=job, party=str(self.me), status=live.record.status.value)
+        async with self._changed:
+            self._changed.notify_all()
+
+
+def _erase(store: Transaction, job: str) -> None:
+    store.forget_secrets(job)
+    store.forget_mail(job)
+
+
+def summary(record: JobRecord) -> JsonObject:
+    """Return the short form of a job for lists."""
+    return {
+        "job_id": record.job,
+        "status": record.status.value,
+        "role": record.me.role.label,
+        "party_id": record.me.party_id,
+        "create_time": record.created_at,
+    }
+

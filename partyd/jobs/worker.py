@@ -1,0 +1,212 @@
+"""A worker: one process, one task. Its one door is the pipe to the daemon.
+
+It is forked from the warm fork-server, builds the `Party` over the pipe, runs the component and says how it ended. A crash or
+a cancel is a dead process; the daemon starts another, which goes on from the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+import json
+import resource
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from partyd import __version__
+from partyd.components import COMPONENTS
+from partyd.components.base import Component, TaskContext
+from partyd.data.table import Table
+from partyd.errors import LocalProtocolError, PartydError, TaskFailed
+from partyd.federation.driver import Driver
+from partyd.federation.party import Party
+from partyd.jobs.order import WorkOrder
+from partyd.jobs.pipe import Pipe
+from partyd.types import MessageId
+
+PROGRESS_INTERVAL_S = 0.1
+
+
+class DaemonGone(BaseException):
+    """The daemon closed the pipe: end at once, whatever is under way."""
+
+
+class Door:
+    """Calls to the daemon, and the answers that come back."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe = pipe
+        self._ids = itertools.count(1)
+        self._answers: dict[int, asyncio.Future[Any]] = {}
+
+    async def listen(self) -> None:
+        """Hand each answer to its call until the daemon is gone."""
+        while (frame := await self._pipe.read()) is not None:
+            call, code, value = frame
+            answer = self._answers.pop(call)
+            if answer.cancelled():
+                continue
+            if code:
+                answer.set_exception(TaskFailed(str(value)))
+            else:
+                answer.set_result(value)
+        raise DaemonGone
+
+    async def call(self, name: str, *values: Any) -> Any:
+        """Ask the daemon for something and return its answer; raises TaskFailed with what it refused."""
+        call = next(self._ids)
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._answers[call] = answer
+        await self._pipe.write(name, call, *values)
+        return await answer
+
+    def tell(self, name: str, *values: Any) -> None:
+        """Tell the daemon something that needs no answer."""
+        self._pipe.post(name, 0, *values)
+
+    async def flush(self, name: str, *values: Any) -> None:
+        """Tell the daemon the last thing and let it be read."""
+        await self.call(name, *values)
+
+
+class PipePost:
+    """The durable mailbox, behind the door."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+
+    async def send(self, message: MessageId, body: bytes) -> None:
+        await self._door.call("send", message.scope, message.kind, str(message.destination), body)
+
+    async def receive(self, message: MessageId) -> bytes:
+        answer = await self._door.call("receive", message.scope, message.kind, str(message.source))
+        if not isinstance(answer, bytes):
+            raise LocalProtocolError("the daemon answered a receive with something that is not bytes")
+        return answer
+
+
+class PipeJournal:
+    """Checkpoints, behind the door."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+
+    async def load(self) -> bytes | None:
+        stored = await self._door.call("load")
+        return stored if isinstance(stored, bytes) else None
+
+    async def save(self, round_: int, scope: str, checkpoint: bytes, consumed: list[MessageId]) -> None:
+        read = [[m.scope, m.kind, str(m.source)] for m in consumed]
+        await self._door.call("save", round_, scope, checkpoint, read)
+
+
+class PipeReporter:
+    """Progress, metrics and log lines, behind the door; progress is thinned out."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        self._last = 0.0
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        now = time.monotonic()
+        if done >= total or now - self._last >= PROGRESS_INTERVAL_S:
+            self._last = now
+            self._door.tell("progress", done, total, note)
+
+    def metric(self, name: str, step: int, value: float) -> None:
+        self._door.tell("metric", name, step, float(value))
+
+    def info(self, line: str) -> None:
+        self._door.tell("log", "INFO", line)
+
+
+class PipeSource:
+    """Uploaded tables, as far as the daemon's policy lets this job see them."""
+
+    def __init__(self, tables: dict[str, str]) -> None:
+        self._tables = tables
+
+    def open_table(self, namespace: str, name: str) -> Table:
+        path = self._tables.get(f"{namespace}/{name}")
+        if path is None:
+            raise TaskFailed(f"no table {namespace}/{name} here; upload it with: flow data upload --namespace {namespace} --name {name}")
+        return Table.load(Path(path))
+
+
+async def work(order: WorkOrder, pipe: Pipe) -> None:
+    """Run one task to its end and tell the daemon how it ended."""
+    door = Door(pipe)
+    async with asyncio.TaskGroup() as group:
+        listener = group.create_task(door.listen())
+        reporter = PipeReporter(door)
+        try:
+            await _run(order, door, reporter)
+        except PartydError as error:
+            await door.flush("failed", error.code, str(error))
+        except (ArithmeticError, ValueError, TypeError, LookupError, OSError, MemoryError, AssertionError) as error:
+            await door.flush("failed", "internal", f"{type(error).__name__}: {error}")
+            raise
+        else:
+            usage = resource.getrusage(resource.RUSAGE_SELF)
+            await door.flush("done", round(usage.ru_utime + usage.ru_stime, 3), usage.ru_maxrss)
+        listener.cancel()
+
+
+async def _run(order: WorkOrder, door: Door, reporter: PipeReporter) -> None:
+    component = COMPONENTS[order.component]
+    seed = await door.call("begin", await asyncio.to_thread(pin_of_order, order))
+    party = Party(
+        order.me,
+        _taking_part(order, component),
+        PipePost(door),
+        reporter,
+        job=order.job,
+        task=order.task,
+        attempt=order.attempt,
+        seed=seed,
+    )
+    tables = json.loads(await door.call("tables"))
+    context = TaskContext(
+        party=party,
+        driver=await Driver.open(party, PipeJournal(door)),
+        params=component.params.model_validate(order.parameters),
+        inputs={port: Path(path) for port, path in order.inputs.items()},
+        outputs=Path(order.outputs),
+        source=PipeSource(tables),
+        stage=order.stage,
+    )
+    await component.run(context)
+
+
+def pin_of_order(order: WorkOrder) -> bytes:
+    """Return the digest of everything that the attempt's randomness may be used with: code, parameters, parties, inputs."""
+    digest = hashlib.sha256(f"{__version__}/{order.model_dump_json(exclude={'outputs'})}".encode())
+    for _, path in sorted(order.inputs.items()):
+        folder = Path(path)
+        files = sorted(folder.iterdir()) if folder.is_dir() else [folder.with_suffix(".json")]
+        for file in files:
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.digest()
+
+
+def _taking_part(order: WorkOrder, component: Component) -> list[Any]:
+    return [address for address in order.parties if address.role & component.roles]
+
+
+def main(sock: socket.socket, order: WorkOrder) -> None:
+    """Run in the forked child until the task has ended or the daemon has gone."""
+
+    async def run() -> None:
+        pipe = await Pipe.open(sock)
+        await work(order, pipe)
+        pipe.close()
+
+    try:
+        asyncio.run(run())
+    except BaseExceptionGroup as group:
+        if group.subgroup(DaemonGone) is None:
+            raise

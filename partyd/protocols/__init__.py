@@ -1,0 +1,1 @@
+"""Exchanges that algorithms are made of."""
