@@ -64,7 +64,7 @@ def is_loopback(host: str) -> bool:
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class BrokerSettings(Section):

@@ -28,7 +28,7 @@ from partyd.layout import Layout, make_private_dir
 from partyd.node import Node, check_addresses
 from partyd.notify import Notifier
 from partyd.pidfile import held
-from partyd.transport import open_transport
+from partyd.transport.base import Transport, TransportSecurity, open_transport
 from partyd.types import Address
 
 log = structlog.get_logger()
@@ -63,15 +63,15 @@ class Daemon:
         self.workers = Workers()
         self.pulse = Pulse()
         self.nodes: dict[Address, Node] = {}
+        self.transport = self._transport()
         self._stop = asyncio.Event()
         self._started = time.monotonic()
 
     async def serve(self) -> None:
         """Start, say that it is ready, and serve until SIGTERM or SIGINT."""
-        broker = self.settings.broker
-        transport = open_transport(broker, self.settings.addresses)
         for address in self.settings.addresses:
-            self.nodes[address] = await Node.open(address, self.settings, transport, self.workers)
+            self.nodes[address] = await Node.open(address, self.settings, self.transport, self.workers)
+        self._tell_transport()
         site = Site(self.settings, self.layout, self.nodes, self.workers, self.pulse)
         notifier = Notifier.from_environment(os.environ)
         runner = web.AppRunner(make_app(site), access_log=None, handle_signals=False)
@@ -81,7 +81,7 @@ class Daemon:
             async with asyncio.TaskGroup() as group:
                 self._watch_signals(group)
                 background = [
-                    group.create_task(transport.run(self._frame, self._state, self._presence)),
+                    group.create_task(self.transport.run(self._frame, self._state, self._presence)),
                     group.create_task(self.workers.start()),
                     group.create_task(self._beat()),
                     group.create_task(notifier.feed_watchdog(self._is_well)),
@@ -130,7 +130,23 @@ class Daemon:
                 await node.reload_peers()
             except ConfigError as error:
                 log.error("peers_not_reloaded", error=str(error))
+        self._tell_transport()
         log.info("peers_reloaded")
+
+    def _transport(self) -> Transport:
+        broker = self.settings.broker
+        password = None
+        if broker.password_file is not None:
+            try:
+                password = broker.password_file.read_text().strip()
+            except OSError as error:
+                raise ConfigError(f"broker.password_file: {broker.password_file}: {error.strerror}") from error
+        security = TransportSecurity(broker.ca_file, broker.cert_file, broker.key_file, broker.username, password)
+        return open_transport(broker.url, self.settings.addresses, security)
+
+    def _tell_transport(self) -> None:
+        """Say to which peers our presence is told."""
+        self.transport.set_peers(sorted({peer for node in self.nodes.values() for peer in node.peers}, key=str))
 
     def _frame(self, source: Address, destination: Address, frame: bytes) -> None:
         node = self.nodes.get(destination)

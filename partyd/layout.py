@@ -102,11 +102,11 @@ def encoded(name: str) -> str:
 
 
 def make_private_dir(path: Path) -> None:
-    """Make a directory and its missing parents, closed to everyone else; tighten one that is open."""
-    missing = [part for part in (path, *path.parents) if not part.exists()]
-    for part in reversed(missing):
-        part.mkdir(mode=0o700, exist_ok=True)
-        _give_to_owner_of(part.parent, part)
+    """Make a directory closed to everyone else, and its missing parents; tighten one that is open."""
+    for part in reversed([path, *path.parents]):
+        if not part.exists():
+            part.mkdir(mode=0o700 if part == path else 0o755, exist_ok=True)
+            _give_to_owner_of(part.parent, part)
     if path.stat().st_mode & 0o077:
         path.chmod(0o700)
 

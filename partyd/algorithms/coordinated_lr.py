@@ -20,7 +20,7 @@ Rounds             guest, arbiter        how many batches an epoch has
 Forward            host, guest           [[X_h w_h]]: nothing
 Residual           guest, hosts          [[d]]: nothing
 HostLoss           host, guest           [[<0.5 z_h, d>]]: nothing
-MaskedGradient     guest, host, arbiter  X_p^T d (the guest: and the loss) packed, plus a mask 40 bits wider: their number
+MaskedGradient     guest, host, arbiter  X_p^T d packed (guest: with the loss), plus a mask 40 bits wider: its length
 DecryptedGradient  arbiter, its owner    X_p^T d of one batch; the guest also the batch's loss
 Settled            host, guest           whether the host's weights moved less than ``tol`` ("weight_diff" only)
 Verdict            guest, others         whether training stops here (at the end of an epoch)

@@ -1,9 +1,9 @@
 """Several hidden integers in one ciphertext, masked as one, so that fewer are sent and decrypted.
 
-A ciphertext of a 2048-bit key has room for a dozen gradient entries. Entries g_i within the bound B of their vector stand
-in slots of w = bits(B) + 1 bits: P = sum g_i 2^(w i), built by Horner's rule with w squarings an entry, which is a fraction
-of a decryption. One uniform mask, ``MASK_BITS`` wider than P's bound, hides the whole of P: whatever the g_i are, the sum
-is within a statistical distance of 2^-40 of uniform.
+A ciphertext of a 2048-bit key has room for a dozen gradient entries. Entries g_i within the bound B of their vector
+stand in slots of w = bits(B) + 1 bits: P = sum g_i 2^(w i), built by Horner's rule with w squarings an entry, which is
+a fraction of a decryption. One uniform mask, ``MASK_BITS`` wider than P's bound, hides the whole of P: whatever the g_i
+are, the sum is within a statistical distance of 2^-40 of uniform.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def pack(vector: CipherVector) -> CipherVector:
 
 def unpack(packed: list[int], each: int, width: int, count: int) -> list[int]:
     """Return the ``count`` entries that ``packed`` holds, ``each`` to an integer in slots of ``width`` bits."""
-    entries = []
+    entries: list[int] = []
     half, full = 1 << (width - 1), 1 << width
     for number in packed:
         rest = number

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,6 +78,13 @@ def parse_address(text: str) -> Address:
 def layout_of(settings: Settings) -> Layout:
     """Return the paths of the daemon these settings describe."""
     return Layout(settings.state_dir)
+
+
+def naming(settings: Settings, environ: Mapping[str, str]) -> str:
+    """Return how to name this daemon on a command line: ``partyd --instance guest-10000``."""
+    if settings.state_dir == state_base(environ) / settings.instance:
+        return f"partyd --instance {settings.instance}"
+    return f"partyd --state-dir {shlex.quote(str(settings.state_dir))}"
 
 
 _NAMING = frozenset({"PARTYD_PARTY_ID", "PARTYD_ROLES", "PARTYD_STATE_DIR", "STATE_DIRECTORY"})

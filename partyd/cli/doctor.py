@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
 from partyd import trust
-from partyd.cli.checks import Finding, check_clock, check_disk, check_keys, check_store
-from partyd.cli.checks_network import check_broker, check_daemon, check_peers
 from partyd.cli.context import Invocation, about_a_daemon, layout_of
 from partyd.config import Settings
+
+if TYPE_CHECKING:
+    from partyd.cli.checks import Finding
 
 _COLOURS = {"OK": "green", "WARN": "yellow", "FAIL": "red"}
 
@@ -35,6 +37,9 @@ def doctor(invocation: Invocation, as_json: bool) -> int:
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Look at everything, the likeliest cause of the later findings first."""
+    from partyd.cli.checks import check_clock, check_disk, check_keys, check_store  # the store and the MQTT client are
+    from partyd.cli.checks_network import check_broker, check_daemon, check_peers  # slow to load, and only needed here
+
     layout, now = layout_of(settings), trust.now_s()
     yield from check_keys(settings, layout, now)
     yield from check_clock(settings, layout, now)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from partyd import trust
-from partyd.cli.context import Invocation, about_a_daemon, chosen_addresses, layout_of
+from partyd.cli.context import Invocation, about_a_daemon, chosen_addresses, layout_of, naming
 from partyd.config import Settings
 from partyd.config_example import render
 from partyd.crypto.identity import KX_LIFETIME_S
@@ -40,27 +41,35 @@ def init(invocation: Invocation, org: str | None, broker_url: str | None) -> Non
         is_new = not trust.has_own(layout, address.role)
         own = (trust.create_own if is_new else trust.open_own)(layout, address, settings.org, trust.now_s())
         click.echo(f"{address}: keys {'made' if is_new else 'kept'}, fingerprint {own.identity.fingerprint}")
-    click.echo(f"configuration: {_write_configuration(settings, chosen)}")
-    click.echo(_next_steps(settings))
+    keys = {*chosen, *invocation.overrides} - {"party_id", "roles", "state_dir"}
+    click.echo(f"configuration: {_write_configuration(settings, keys)}")
+    click.echo(_next_steps(settings, naming(settings, invocation.environ)))
 
 
-def _write_configuration(settings: Settings, chosen: dict[str, str]) -> str:
+def _write_configuration(settings: Settings, keys: Collection[str]) -> str:
+    """Write the example with ``keys`` set to what was just checked."""
     path = settings.state_dir / "conf" / "partyd.toml"
     if path.exists():
         return f"{path} (kept)"
-    values = {"party_id": settings.party_id, "roles": [role.label for role in settings.roles], **chosen}
+    values: dict[str, object] = {"party_id": settings.party_id, "roles": settings.roles}
+    for key in sorted(keys):
+        section, _, name = key.rpartition(".")
+        values[key] = getattr(getattr(settings, section) if section else settings, name)
     write_private(path, render(values).encode())
     return str(path)
 
 
-def _next_steps(settings: Settings) -> str:
-    about = f"partyd --instance {settings.instance}"
+def _next_steps(settings: Settings, partyd: str) -> str:
     return f"""next:
-  1. {about} card export -o {settings.instance}.card     and send the file to each peer
+  1. {partyd} card export -o {settings.instance}.card
+     and send the file to each peer
   2. read the fingerprint above to each peer's administrator, on the telephone or face to face
-  3. {about} peer add 9999/host --card THEIR.card --fingerprint THEIRS     for each peer
-  4. {about} doctor     checks keys, clock, disk, broker and peers
-  5. {about}     runs the daemon (as a service: partyd install-service)"""
+  3. {partyd} peer add 9999/host --card THEIR.card --fingerprint THEIRS
+     for each peer
+  4. {partyd} doctor
+     checks keys, clock, disk, broker and peers
+  5. {partyd}
+     runs the daemon (as a service: partyd install-service)"""
 
 
 @click.group()

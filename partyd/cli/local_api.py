@@ -22,7 +22,7 @@ class UnreachableError(PartydError):
 def ask(
     settings: HttpSettings, method: str, path: str, body: object = None, timeout_s: float = 10
 ) -> tuple[int, object]:
-    """Return status and decoded JSON (or text); raises UnreachableError when nobody answers, ConfigError for bad files."""
+    """Return status and decoded JSON or text; raises UnreachableError, or ConfigError for a file that is wrong."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104  (a name, no listener)
     if not settings.port:
         raise UnreachableError("http.port is 0: the daemon chose its port, which only its log shows")

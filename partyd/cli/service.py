@@ -18,8 +18,6 @@ from partyd.config import Settings
 from partyd.errors import ConfigError, PartydError
 from partyd.layout import Layout, make_private_dir, write_private
 from partyd.pidfile import running_pid
-from partyd.store import Store
-from partyd.store import restore as restore_store
 
 _KEPT = ("identity", "peers", "conf")
 _HIDDEN = ("/home", "/root", "/run/user", "/tmp")  # noqa: S108  (refused, not used)
@@ -58,6 +56,8 @@ def _backup_stores(settings: Settings, layout: Layout, target: Path) -> None:
 
 
 async def _backup_store(directory: Path, target: Path) -> None:
+    from partyd.store import Store  # slow to load
+
     store = Store.open(directory)
     try:
         await store.backup_to(target)
@@ -99,6 +99,8 @@ def restore(invocation: Invocation, directory: Path) -> None:
 
     The restored store has a new identity: peers notice it and go back to what both still have.
     """
+    from partyd.store import restore as restore_store  # slow to load
+
     settings = invocation.settings()
     layout = layout_of(settings)
     pid = running_pid(layout.pid_file)

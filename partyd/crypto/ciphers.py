@@ -56,7 +56,7 @@ Index = int | slice | Sequence[int] | NDArray[np.intp] | NDArray[np.bool_]
 class CipherVector:
     """Ciphertexts under ``key`` of integers m, |m| <= ``bound``, that mean ``m * 2^exponent``.
 
-    Immutable. Made by ``PublicKey.encrypt`` and by arithmetic. Operations raise EncodingOverflow before they could
+    Made by ``PublicKey.encrypt`` and by arithmetic. Operations raise EncodingOverflow before they could
     exceed the plaintext space, and CryptoError for a vector of another key or length. A float array is encoded at 2^-40
     when it is added and at 2^-24 when it multiplies, below a declared magnitude of 2^32; ``plus`` and ``times`` take
     others. A scalar factor is exact and its exponent shows in the result's: it must be a public constant.
@@ -141,9 +141,9 @@ class CipherVector:
     # -- products -------------------------------------------------------------------------
 
     def __mul__(self, other: Plain | float) -> CipherVector:
-        if isinstance(other, np.ndarray):
-            return self.times(other)
-        factor, exponent = exact_scalar(other)
+        if np.ndim(other):
+            return self.times(np.asarray(other))
+        factor, exponent = exact_scalar(float(other) if isinstance(other, np.ndarray) else other)
         return self._times_integers([factor] * len(self), exponent, abs(factor))
 
     __rmul__ = __mul__
@@ -178,9 +178,12 @@ class CipherVector:
     # -- leaving --------------------------------------------------------------------------
 
     def rerandomised(self, rng: Prg | None = None) -> Ciphertexts:
-        """Return what may be sent: every element times a fresh [[0]], unless it is a fresh encryption already."""
-        values = self._values
-        if not self._fresh:
+        """Return what may be sent: every element times a fresh [[0]].
+
+        A fresh encryption that nothing was done to is let go as it is, once.
+        """
+        values, fresh, self._fresh = self._values, self._fresh, False
+        if not fresh:
             hiding = self.key.obfuscators(len(self), rng or Prg.fresh())
             values = [v * r % self.key.n2 for v, r in zip(values, hiding, strict=True)]
         return Ciphertexts.of(self.key, values, self.exponent, self.bound_bits)

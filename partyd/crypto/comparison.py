@@ -58,7 +58,7 @@ Choice = Extension
 
 @dataclass(frozen=True)
 class Garbled:
-    """Garbler to evaluator: hash key, seed of the garbler's labels, two blocks per gate, colours of the outputs' zeros."""
+    """Garbler to evaluator: hash key, seed of the garbler's labels, two blocks per gate, colours of the outputs."""
 
     key: bytes
     seed: bytes
@@ -153,7 +153,8 @@ class _Garbler:
         rows = slice(self._next, self._next + len(a))
         self.tables[rows, 0], self.tables[rows, 1] = generator, evaluator
         self._next += len(a)
-        return a0 ^ (colour_a & generator) ^ b0 ^ (colour_b & (evaluator ^ a))
+        zeros: Blocks = a0 ^ (colour_a & generator) ^ b0 ^ (colour_b & (evaluator ^ a))
+        return zeros
 
 
 class _Evaluator:
@@ -168,7 +169,8 @@ class _Evaluator:
         rows = slice(self._next, self._next + len(a))
         generator, evaluator = self._tables[rows, 0], self._tables[rows, 1]
         self._next += len(a)
-        return hash_a ^ (_colour(a) & generator) ^ hash_b ^ (_colour(b) & (evaluator ^ a))
+        active: Blocks = hash_a ^ (_colour(a) & generator) ^ hash_b ^ (_colour(b) & (evaluator ^ a))
+        return active
 
 
 def _circuit(half_gates: _Garbler | _Evaluator, same: Blocks, theirs: Blocks) -> Blocks:
@@ -195,7 +197,8 @@ def _tweaks(gate: int, shape: tuple[int, ...]) -> tuple[Blocks, Blocks]:
 
 def _colour(labels: Blocks) -> Blocks:
     """Return all ones where a label's lowest bit is set, else zeros; to mask blocks with."""
-    return np.negative(labels[..., :1] & np.uint64(1))
+    mask: Blocks = np.negative(labels[..., :1] & np.uint64(1))
+    return mask
 
 
 def _garbler_labels(seed: bytes, count: int) -> Blocks:
@@ -209,7 +212,8 @@ def _bits_of(values: Words) -> NDArray[np.uint8]:
 
 def _order(bits: NDArray[np.uint8]) -> Order:
     less, equal = bits[0].astype(np.int8), bits[1].astype(np.int8)
-    return (1 - equal - 2 * less).astype(np.int8)
+    order: Order = np.int8(1) - equal - np.int8(2) * less
+    return order
 
 
 def _insist_on_words(values: Words) -> None:

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from partyd.errors import EncodingOverflow
+from partyd.errors import CryptoError, EncodingOverflow
 
 EXPONENT = -40
 """Default exponent of values: a resolution of 2^-40."""
@@ -59,6 +59,8 @@ class Encoded:
 def encode(values: ArrayLike, exponent: int = EXPONENT, magnitude: float = MAGNITUDE) -> Encoded:
     """Return one-dimensional ``values`` at ``exponent``; raises EncodingOverflow beyond ``magnitude``, for NaN too."""
     array = _checked(values, magnitude)
+    if array.ndim != 1:
+        raise CryptoError(f"a vector has one dimension, not {array.ndim}; reshape it")
     if array.dtype.kind in "iub" and exponent <= 0:
         integers = [value << -exponent for value in array.astype(object).tolist()]
     else:
@@ -70,7 +72,7 @@ def declared(integers: Sequence[int], bits: int, exponent: int) -> Encoded:
     """Return ``integers`` as they are; raises EncodingOverflow unless all lie below 2^bits in magnitude."""
     if any(abs(m) >> bits for m in integers):
         raise EncodingOverflow(f"an integer exceeds the declared {bits} bits; declare more")
-    return Encoded([int(m) for m in integers], exponent, 1 << bits)
+    return Encoded([int(m) for m in integers], exponent, (1 << bits) - 1)
 
 
 def encode_factors(values: ArrayLike, exponent: int = MATRIX_EXPONENT, magnitude: float = MAGNITUDE) -> FactorArray:

@@ -69,7 +69,7 @@ def request(prg: Prg) -> Sender:
     pairs = []
     for i, (bit, scalar) in enumerate(zip(_bits(bytes(offset)), scalars, strict=True)):
         other = group.multiply_base(group.random_scalar(prg))
-        wanted = group.subtract(group.multiply_base(scalar), _oracle(i, 1 - bit, other))
+        wanted = group.subtract(group.multiply_base(scalar), _oracle(i, bit, other))
         pairs.append(other + wanted if bit else wanted + other)
     return Sender(bytes(offset), scalars, Request(b"".join(pairs)))
 
@@ -81,6 +81,7 @@ def extend(choices: Bits, received: Request, prg: Prg) -> tuple[Blocks, Extensio
     """
     if len(received.points) != WIDTH * PAIR_BYTES:
         raise CryptoError(f"an oblivious transfer request takes {WIDTH * PAIR_BYTES} bytes, not {len(received.points)}")
+    group.check_points(received.points)
     packed = np.packbits(choices, axis=1, bitorder="little")
     scalar = group.random_scalar(prg)
     point = group.multiply_base(scalar)
@@ -145,7 +146,15 @@ def _rows(columns: Columns, shape: tuple[int, int]) -> Blocks:
     each = columns.reshape(WIDTH, rows, -1)
     blocks = np.empty((rows, width, 2), np.uint64)
     for row in range(rows):
-        bits = np.unpackbits(each[:, row], axis=1, count=width, bitorder="little")
-        packed = np.packbits(np.ascontiguousarray(bits.T), axis=1, bitorder="little")
-        blocks[row] = np.ascontiguousarray(packed).view("<u8")
+        squares = np.ascontiguousarray(each[:, row].reshape(WIDTH // 8, 8, -1).transpose(2, 0, 1)).view("<u8")
+        turned = _turn(squares).view(np.uint8).transpose(0, 2, 1)
+        blocks[row] = np.ascontiguousarray(turned).view("<u8").reshape(-1, 2)[:width]
     return blocks
+
+
+def _turn(squares: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Transpose words as squares of 8 by 8 bits (Warren, "Hacker's Delight", section 7-3)."""
+    for shift, mask in ((7, 0x00AA00AA00AA00AA), (14, 0x0000CCCC0000CCCC), (28, 0x00000000F0F0F0F0)):
+        swapped = (squares ^ (squares >> np.uint64(shift))) & np.uint64(mask)
+        squares = squares ^ swapped ^ (swapped << np.uint64(shift))
+    return squares

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Generic, TypeVar
 
+from partyd.errors import StoreError
+
 S = TypeVar("S")
 T = TypeVar("T")
 
@@ -53,10 +55,10 @@ class Call(Item[S], Generic[S, T]):
     def settle(self) -> None:
         if self._future.done():
             return  # the caller was cancelled
-        if self.error is not None:
-            self._future.set_exception(self.error)
-        else:
+        if self.error is None and self._values:
             self._future.set_result(self._values[0])
+        else:
+            self._future.set_exception(self.error or StoreError("the store stopped before this work was done"))
 
 
 class _Keep:
@@ -83,6 +85,7 @@ class Lane(Generic[S]):
         self._serve = serve
         self._finish = finish
         self._is_closing = False
+        self._is_over = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -90,6 +93,8 @@ class Lane(Generic[S]):
 
     def submit(self, item: Item[S]) -> None:
         self._queue.put(item)
+        if self._is_over:
+            self._turn_away()
 
     def more(self) -> Item[S] | None:
         """Return the next item if one waits already."""
@@ -113,7 +118,26 @@ class Lane(Generic[S]):
             while not self._is_closing and (item := self._queue.get()) is not None:
                 self._serve(item)
         finally:
+            self._is_over = True
+            self._turn_away()
             self._finish()
+
+    def _turn_away(self) -> None:
+        """Tell those who still wait that nobody will serve them."""
+        while (left := self._take()) is not None:
+            settle_all([left])
+
+    def _take(self) -> Item[S] | None:
+        try:
+            return self._queue.get_nowait()
+        except queue.Empty:
+            return None
+
+
+def fail(items: Iterable[Item[S]], error: BaseException) -> None:
+    """Give ``error`` to all items that have none of their own."""
+    for item in items:
+        item.error = item.error or error
 
 
 def settle_all(items: Iterable[Item[S]]) -> None:

@@ -83,6 +83,8 @@ def boot(
     try:
         is_old = integrity.require_database(layout)
         is_clean = is_old and integrity.take_clean_mark(layout, files)
+        if not layout.database.exists():
+            files.create(layout.database, b"")  # for its owner alone, which SQLite would not see to
         connection = _checked(connector, blobs, clock, is_clean=is_clean)
     except apsw.Error as error:
         damage = integrity.as_damage(error)

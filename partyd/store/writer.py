@@ -18,8 +18,9 @@ import apsw
 from partyd.errors import PartydError, StoreCorrupt, StoreError
 from partyd.store import faults
 from partyd.store.blobs import Blobs
-from partyd.store.lanes import Item, Lane, settle_all
+from partyd.store.lanes import Item, Lane, fail, settle_all
 from partyd.store.transaction import Transaction
+
 
 @dataclass(frozen=True)
 class GroupCommit:
@@ -67,11 +68,17 @@ class Writer:
 
     def _serve(self, first: Item[Transaction]) -> None:
         batch = [first]
+        is_done = False
         try:
             self._commit(batch)
+            is_done = True
         except (apsw.Error, OSError, PartydError) as error:
             self._abandon(batch, error)
-        settle_all(batch)
+            is_done = True
+        finally:
+            if not is_done:
+                fail(batch, StoreError("the store's writer died during a commit; partyd must be started again"))
+            settle_all(batch)
         self._checkpoint()
 
     def _commit(self, batch: list[Item[Transaction]]) -> None:
@@ -107,8 +114,7 @@ class Writer:
         """Undo the whole batch and tell every caller; the next batch starts afresh."""
         connection = self._connection
         told = faults.translated(error, "committing", connection.system_errno if connection else 0)
-        for item in batch:
-            item.error = item.error or told
+        fail(batch, told)
         if connection is None:
             return
         if isinstance(error, apsw.FullError):

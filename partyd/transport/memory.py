@@ -102,8 +102,9 @@ class MemoryTransport:
         loop = asyncio.get_running_loop()
         for peer in peers:
             member = self._hub.member(peer)
-            for source in self._local if member is not None and member is not self else ():
-                loop.call_soon(member.hear, source, here)
+            if member is not None:
+                for source in self._local:
+                    loop.call_soon(member.hear, source, here)
 
     async def publish(self, source: Address, destination: Address, frame: bytes) -> None:
         """Hand the frame to whoever listens for ``destination``, in the loop's next turn."""

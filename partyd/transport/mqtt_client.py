@@ -7,7 +7,8 @@ What is changed, and why (aiomqtt 2.5, paho 2):
 - the reason code of a PUBACK is handed to the publisher instead of thrown away;
 - publishes in flight fail when the connection dies, not when their own timeout ends;
 - a connection that the broker closes before its CONNACK fails at once, not after ten seconds; a broker without MQTT 5
-  is then tried with 3.1.1.
+  is then tried with 3.1.1 (CONNECT carries no properties, as a broker of 3.1.1 may read them as something else and
+  never answer).
 
 A client object is used for one connection only: paho would send again what failed before, after a reconnect.
 """
@@ -23,7 +24,6 @@ import aiomqtt
 from aiomqtt.exceptions import MqttConnectError
 from paho.mqtt.client import MQTT_ERR_SUCCESS, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.client import Client as PahoClient
-from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
@@ -43,13 +43,6 @@ OnMessage = Callable[[str, bytes], None]
 
 class BrokerClosed(aiomqtt.MqttError):
     """The broker closed the connection without a word."""
-
-
-def connect_properties() -> Properties:
-    """Return the properties of our CONNECT: no frame longer than ours is to be sent to us."""
-    properties = Properties(PacketTypes.CONNECT)
-    properties.MaximumPacketSize = MAX_FRAME + PACKET_SLACK
-    return properties
 
 
 class Connection(aiomqtt.Client):
@@ -82,7 +75,6 @@ class Connection(aiomqtt.Client):
             timeout=CONNECT_TIMEOUT_S,
             clean_session=None if five else True,
             clean_start=True,
-            properties=connect_properties() if five else None,
             socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         )
         self.pending_calls_threshold = MANY
@@ -90,12 +82,13 @@ class Connection(aiomqtt.Client):
         self._acknowledgements: dict[int, asyncio.Future[int]] = {}
         self.max_packet = MAX_FRAME + PACKET_SLACK
 
-    async def lost(self) -> None:
-        """Wait until the connection is lost; then every publish in flight has failed."""
+    async def lost(self) -> str:
+        """Wait until the connection is lost and return why; then every publish in flight has failed."""
         try:
             await asyncio.wait([self._disconnected])
         finally:
             self.fail_pending()
+        return str(self._disconnected.exception() or "closed")
 
     def fail_pending(self) -> None:
         """Wake whoever waits for a PUBACK."""
@@ -115,21 +108,22 @@ class Connection(aiomqtt.Client):
         self._acknowledgements[info.mid] = acknowledged
         return acknowledged
 
-    def abandon(self, acknowledged: asyncio.Future[int]) -> None:
-        """Nobody waits for this acknowledgement any more."""
-        acknowledged.cancel()
+    def hint(self, topic: str, payload: bytes) -> None:
+        """Write a QoS 0 publish that nobody waits for; raises TransportDown."""
+        if self._disconnected.done() or self._client.publish(topic, payload, qos=0).rc != MQTT_ERR_SUCCESS:
+            raise TransportDown("the connection to the broker was lost")
 
     # paho's callbacks, all on the event loop
 
-    def _on_message(self, client: PahoClient, userdata: object, message: MQTTMessage) -> None:
+    def _on_message(self, _client: PahoClient, _userdata: object, message: MQTTMessage) -> None:
         try:
             topic = message.topic
         except UnicodeDecodeError:
             return
-        self._deliver(topic, message.payload)
+        self._deliver(topic, bytes(message.payload))
 
     def _on_publish(
-        self, client: PahoClient, userdata: object, mid: int, reason_code: ReasonCode, properties: Properties
+        self, _client: PahoClient, _userdata: object, mid: int, reason_code: ReasonCode, _properties: Properties
     ) -> None:
         waiting = self._acknowledgements.pop(mid, None)
         if waiting is not None and not waiting.done():

@@ -40,6 +40,7 @@ from partyd.wire.frame import HEADER_BYTES, FrameType, Header, pack_header, pars
 from partyd.wire.hello import Hello, InitPayload, ResponsePayload, Status
 from partyd.wire.keypair import KeyPair
 from partyd.wire.keyring import PSK_BYTES, Keyring
+from partyd.wire.keytable import KeyTable
 from partyd.wire.noise import Initiator, Responder, TransportKeys
 from partyd.wire.rate import TokenBucket
 
@@ -50,13 +51,11 @@ RESEND_INIT_S: Final = 0.5
 GIVE_WAY_AFTER: Final = 2
 """Unanswered attempts after which the lower address answers the other's INIT."""
 STALE_RETRY_S: Final = 0.05
-RECEIVE_ONLY_S: Final = 60.0
 CONFIRM_REPEAT_S: Final = 1.0
 SILENCE_S: Final = 15.0
 KEEPALIVE_S: Final = 10.0
 HANDSHAKES_PER_S: Final = 10.0
 STALE_ANSWERS_PER_S: Final = 1.0
-_MOST_KEYPAIRS: Final = 4
 
 
 @dataclass(frozen=True, repr=False)
@@ -109,13 +108,10 @@ class Channel:
         self._last_init = b""
         self._now = 0.0
         self._outgoing: list[bytes] = []
-        self._keypairs: dict[int, tuple[KeyPair, float]] = {}
-        """By local index: the keys and the time until which they open frames."""
         self._forget()
 
     def _forget(self) -> None:
-        self._current: KeyPair | None = None
-        self._awaiting: KeyPair | None = None
+        self._keys = KeyTable()
         self._pending: _Pending | None = None
         self._wanted = False
         self._attempts = 0
@@ -125,7 +121,6 @@ class Channel:
         self._unanswered_since: float | None = None
         self._owing_since: float | None = None
         self._outgoing.clear()
-        self._keypairs.clear()
 
     # What the owner sees
 
@@ -140,12 +135,12 @@ class Channel:
     @property
     def established(self) -> bool:
         """Say whether ``seal`` may be called now."""
-        return self._current is not None
+        return self._keys.current is not None and not self._keys.current.exhausted
 
     @property
     def max_record(self) -> int:
         """The longest record the session in use carries; 0 without one."""
-        return self._current.max_record if self._current else 0
+        return self._keys.current.max_record if self._keys.current else 0
 
     def reset(self) -> None:
         """Forget every key and handshake; ``initiate`` begins anew."""
@@ -173,9 +168,9 @@ class Channel:
 
     def seal(self, record: bytes) -> bytes:
         """Return a data frame with ``record``; raises LocalProtocolError when not established or too long."""
-        if self._current is None:
+        if self._keys.current is None:
             raise LocalProtocolError(f"no session with {self.peer} yet: wait for Established")
-        frame = self._current.seal(record)
+        frame = self._keys.current.seal(record)
         if record:
             self._owing_since = None
             if self._unanswered_since is None:
@@ -186,9 +181,9 @@ class Channel:
         """Begin a handshake unless one is under way or a session is in use."""
         self._now = now
         self._wanted = True
-        if self._current is not None or self._pending is not None:
+        if self._keys.current is not None or self._pending is not None:
             return
-        if self._awaiting is None:
+        if self._keys.awaiting is None:
             self._begin(now)
         elif self._retry_at is None:
             self._retry_at = now + HANDSHAKE_TIMEOUT_S
@@ -198,7 +193,8 @@ class Channel:
     def tick(self, now: float) -> list[ChannelEvent]:
         """Do what is due by ``now``; it may put frames into ``frames_to_send``."""
         self._now = now
-        self._drop_expired(now)
+        if self._keys.drop_expired(now):
+            self._confirm_at = self._unanswered_since = self._owing_since = None
         if self._handshake_due(now):
             self._begin(now)
         if self._confirm_at is not None and now >= self._confirm_at:
@@ -210,13 +206,13 @@ class Channel:
 
     def next_deadline(self) -> float | None:
         """Return when ``tick`` has something to do, or None."""
-        times = [self._confirm_at, self._retry_at, *(until for _, until in self._keypairs.values())]
+        times = [self._confirm_at, self._retry_at, *self._keys.ends]
         if self._owing_since is not None:
             times.append(self._owing_since + KEEPALIVE_S)
         if self._pending is not None:
             times.append(self._pending.deadline)
-        elif self._current is not None:
-            times.append(self._now if self._current.wants_rekey(self._now) else self._current.rekey_at)
+        elif self._keys.current is not None:
+            times.append(self._now if self._keys.current.wants_rekey(self._now) else self._keys.current.rekey_at)
             if self._unanswered_since is not None:
                 times.append(self._unanswered_since + SILENCE_S)
         return min((at for at in times if at is not None), default=None)
@@ -226,19 +222,10 @@ class Channel:
             return now >= self._pending.deadline
         if self._retry_at is not None:
             return now >= self._retry_at
-        if self._current is None:
-            return self._wanted and self._awaiting is None
+        if self._keys.current is None:
+            return self._wanted and self._keys.awaiting is None
         silent = self._unanswered_since is not None and now >= self._unanswered_since + SILENCE_S
-        return silent or self._current.wants_rekey(now)
-
-    def _drop_expired(self, now: float) -> None:
-        for index in [index for index, (_, until) in self._keypairs.items() if now >= until]:
-            keypair, _ = self._keypairs.pop(index)
-            if keypair is self._current:
-                self._current, self._confirm_at = None, None
-                self._unanswered_since = self._owing_since = None
-            if keypair is self._awaiting:
-                self._awaiting = None
+        return silent or self._keys.current.wants_rekey(now)
 
     def _jitter(self) -> float:
         return JITTER_S * int.from_bytes(self._token_bytes(2), "big") / 65_536
@@ -260,13 +247,13 @@ class Channel:
     def _fresh_index(self) -> int:
         while True:
             index = int.from_bytes(self._token_bytes(4), "big")
-            if index and index not in self._keypairs and (self._pending is None or index != self._pending.index):
+            if index and index not in self._keys.indexes and (self._pending is None or index != self._pending.index):
                 return index
 
     def _keep_alive(self) -> None:
-        if self._current is not None:
-            self._owing_since = None
-            self._outgoing.append(self._current.seal(b""))
+        self._owing_since = None
+        if self._keys.current is not None and not self._keys.current.exhausted:
+            self._outgoing.append(self._keys.current.seal(b""))
 
     # Receiving
 
@@ -290,17 +277,13 @@ class Channel:
             return [Rejected(Reason.CONTENT)]
 
     def _receive_data(self, header: Header, frame: bytes, now: float) -> list[ChannelEvent]:
-        keypair, until = self._keypairs.get(header.receiver_index, (None, 0.0))
-        if keypair is None:
-            raise BadFrame(Reason.UNKNOWN_INDEX)
-        if now >= until:
-            raise BadFrame(Reason.EXPIRED)
+        keypair = self._keys.find(header.receiver_index, now)
         record = keypair.open(header, frame, now)
         events: list[ChannelEvent] = []
-        if keypair is self._awaiting:
+        if keypair is self._keys.awaiting:
             events.append(self._use(keypair, now))
             self._keep_alive()
-        if keypair is self._current:
+        if keypair is self._keys.current:
             self._confirm_at = self._unanswered_since = None
         if record:
             events.append(Opened(record))
@@ -345,10 +328,7 @@ class Channel:
     def _accept(self, noise: Responder, init: InitPayload, version: int, now: float) -> None:
         """Answer an INIT; its keys wait for the first frame under them."""
         index = self._answer(noise, init, Status.OK, version)
-        if self._awaiting is not None:
-            del self._keypairs[self._awaiting.local_index]
-        self._awaiting = self._keypair(_split(noise.keys), (index, init.sender_index), init.hello, False, now)
-        self._keep(self._awaiting, now + RECEIVE_ONLY_S)
+        self._keys.wait_for(self._keypair(_split(noise.keys), (index, init.sender_index), init.hello, False, now), now)
         if self._pending is not None and self._keyring.local_wins:
             return  # given way, and yet ours may be answered first: then it counts
         if self._pending is not None or self._wanted:
@@ -408,14 +388,9 @@ class Channel:
         )
 
     def _use(self, keypair: KeyPair, now: float) -> Established:
-        """Seal with ``keypair`` from now on; the keys before only receive."""
-        if self._current is not None:
-            self._keep(self._current, min(now + RECEIVE_ONLY_S, self._current.expires_at))
-        if self._awaiting is not None and self._awaiting is not keypair:
-            del self._keypairs[self._awaiting.local_index]  # older than these keys: both sides settle on one session
-        self._awaiting = None
-        self._current, self._pending, self._wanted = keypair, None, True
-        self._keep(keypair, keypair.expires_at)
+        """Seal with ``keypair`` from now on; every timer of the session before ends."""
+        self._keys.use(keypair, now)
+        self._pending, self._wanted = None, True
         self._attempts = self._stale_in_a_row = 0
         self._retry_at = self._confirm_at = self._unanswered_since = self._owing_since = None
         hello = keypair.hello
@@ -424,12 +399,6 @@ class Channel:
         )
         self._known_boot, self._known_store = hello.boot_id, hello.store_id
         return event
-
-    def _keep(self, keypair: KeyPair, until: float) -> None:
-        self._keypairs[keypair.local_index] = (keypair, until)
-        spare = [index for index, (kept, _) in self._keypairs.items() if kept not in (self._current, self._awaiting)]
-        if len(self._keypairs) > _MOST_KEYPAIRS and spare:
-            del self._keypairs[min(spare, key=lambda index: self._keypairs[index][1])]
 
 
 def _split(keys: TransportKeys | None) -> TransportKeys:

@@ -81,7 +81,7 @@ class KeyPair:
         length = len(record)
         if length > self.max_record:
             raise LocalProtocolError(f"a record of {length} bytes; the frames agreed on carry {self.max_record}")
-        if self.counter >= REJECT_AFTER_FRAMES:
+        if self.exhausted:
             raise LocalProtocolError("this session has sealed 2^24 frames; rekey first")
         padding = padme(_LENGTH.size + length) - _LENGTH.size - length
         header = pack_header(FrameType.DATA, self.remote_index, self.counter)
@@ -104,6 +104,11 @@ class KeyPair:
         if not self._window.accept(header.counter):
             raise BadFrame(Reason.REPLAYED)
         return _unpadded(inner)
+
+    @property
+    def exhausted(self) -> bool:
+        """Say whether every counter is used."""
+        return self.counter >= REJECT_AFTER_FRAMES
 
     def wants_rekey(self, now: float) -> bool:
         """Say whether this side should begin a new handshake."""

@@ -80,6 +80,17 @@ def test_scalars_multiply_exactly(insecure_key, values, factor):
     assert hidden(insecure_key, vector * factor) == hidden(insecure_key, factor * vector) == expected
 
 
+def test_numpy_scalars_step_aside(insecure_key):
+    c = insecure_key.encrypt(np.array([3.0, -1.0]), RNG)
+    for half in (np.float64(0.5), np.float32(0.5), np.array(0.5)):
+        assert insecure_key.decrypt(half * c).tolist() == insecure_key.decrypt(c * half).tolist() == [1.5, -0.5]
+        assert insecure_key.decrypt(half + c).tolist() == [3.5, -0.5]
+        assert insecure_key.decrypt(half - c).tolist() == [-2.5, 1.5]
+    assert insecure_key.decrypt(np.int64(-2) * c).tolist() == [-6.0, 2.0]
+    assert insecure_key.decrypt(c * [1, 2]).tolist() == [3.0, -2.0]
+    assert insecure_key.decrypt(sum([c, c])).tolist() == [6.0, -2.0]
+
+
 @quick
 @given(st.data(), vectors)
 def test_arrays_multiply_at_their_exponent(insecure_key, data, values):
@@ -227,6 +238,7 @@ def test_rerandomising_hides_what_was_done(insecure_key):
     key = insecure_key.public
     fresh = key.encrypt(np.ones(3), RNG)
     assert [int(v) for v in fresh.rerandomised(RNG).values] == [int(v) for v in fresh.raw()]
+    assert not {int(v) for v in fresh.rerandomised(RNG).values} & {int(v) for v in fresh.raw()}
     for derived in (fresh + np.ones(3), fresh[:2], -fresh, fresh * 1, fresh.rerandomised(RNG).under(key), fresh.sum()):
         sent = derived.rerandomised(RNG)
         ratios = [int(a * pow(b, -1, key.n2) % key.n) for a, b in zip(sent.values, derived.raw(), strict=True)]

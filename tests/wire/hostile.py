@@ -184,7 +184,7 @@ def run(frames: int, mutations: int, rng: random.Random) -> Tally:
 def aimed_at(frame: bytes, channel: Channel) -> list[bytes]:
     """Return ``frame`` as it is and with its index replaced by every index ``channel`` answers to."""
     version, kind, flags, index, counter = HEADER.unpack_from(frame)
-    indexes = {index, *channel._keypairs}
+    indexes = {index, *channel._keys.indexes}
     if channel._pending is not None:
         indexes.add(channel._pending.index)
     return [HEADER.pack(version, kind, flags, each, counter) + frame[HEADER_BYTES:] for each in sorted(indexes)]

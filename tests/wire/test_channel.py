@@ -10,7 +10,7 @@ from partyd.crypto.identity import LocalIdentity
 from partyd.errors import LocalProtocolError
 from partyd.types import Address
 from partyd.wire import channel as module
-from partyd.wire import keypair
+from partyd.wire import keypair, keytable
 from partyd.wire.channel import Channel
 from partyd.wire.events import EpochSeen, EpochStale, Established, Opened, Reason, Rejected
 from partyd.wire.frame import FrameType, pack_header
@@ -160,7 +160,7 @@ def test_the_initiator_rekeys_after_ten_minutes_and_old_keys_receive_for_a_minut
     assert pair.right.established_events()[1].initiated_by_us is False
     assert pair.right.receive(late, pair.now) == [Opened(b"late")]
     exchange(pair)
-    pair.pass_time(module.RECEIVE_ONLY_S)
+    pair.pass_time(keytable.RECEIVE_ONLY_S)
     assert pair.right.receive(later, pair.now) == [Rejected(Reason.UNKNOWN_INDEX)]
     exchange(pair)
 
@@ -223,8 +223,11 @@ def test_no_counter_beyond_the_limit(pair: Pair, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(keypair, "REJECT_AFTER_FRAMES", 5)
     for _ in range(4):
         pair.left.channel.seal(b"x")
+    assert not pair.left.channel.established
     with pytest.raises(LocalProtocolError, match="rekey first"):
         pair.left.channel.seal(b"x")
+    pair.pass_time(60)  # nor does a keep-alive go beyond it; silence leads to new keys
+    assert pair.left.channel.established
 
 
 # Both begin at once

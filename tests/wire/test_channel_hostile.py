@@ -74,7 +74,8 @@ def test_a_reflected_frame_is_refused() -> None:
 def test_an_unknown_index_is_dropped_before_any_cryptography() -> None:
     pair = Pair()
     pair.connect()
-    keypair, _ = next(iter(pair.left.channel._keypairs.values()))
+    keypair = pair.left.channel._keys.current
+    assert keypair is not None
     keypair._open = None  # type: ignore[assignment]
     frame = pack_header(FrameType.DATA, 1 + keypair.local_index % (2**32 - 1), 0) + bytes(100)
     assert pair.left.receive(frame, pair.now) == [Rejected(Reason.UNKNOWN_INDEX)]

@@ -1,0 +1,1 @@
+"""Where partitions are computed: a pool of processes on this machine."""

@@ -1,0 +1,65 @@
+"""A tiny run of every registered algorithm: parameters, and data by address."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from partyd.algorithms.coordinated_lr import CoordinatedLrParams, Labelled
+from partyd.algorithms.linear_score import LinearScoreParams, Scored
+from partyd.algorithms.secure_sum import SecureSumParams
+from partyd.federation.algorithm import Params
+from partyd.types import ARBITER, GUEST, HOST, Address
+
+G, H1, H2, A = Address("10000", GUEST), Address("9999", HOST), Address("9998", HOST), Address("1", ARBITER)
+
+
+@dataclass(frozen=True)
+class Example:
+    """What `simulate` takes."""
+
+    params: Params
+    data: Mapping[Address, object]
+
+
+class InsecureLrParams(CoordinatedLrParams):
+    """Keys that are far too short, for speed."""
+
+    @property
+    def key_bits(self) -> int:
+        return 512
+
+
+def secure_sum() -> Example:
+    return Example(SecureSumParams(data_num=5), {G: np.arange(5.0), H1: np.ones(5)})
+
+
+def coordinated_lr() -> Example:
+    random = np.random.default_rng(3)
+    x = random.normal(size=(24, 4))
+    y = (x.sum(axis=1) > 0).astype(np.float64)
+    params = InsecureLrParams.model_validate(
+        {
+            "epochs": 2,
+            "batch_size": 12,
+            "tol": 0,
+            "early_stop": "weight_diff",
+            "init_param": {"method": "random_uniform"},
+        }
+    )
+    return Example(params, {G: Labelled(x[:, :2], y), H1: x[:, 2:3], H2: x[:, 3:], A: None})
+
+
+def linear_score() -> Example:
+    random = np.random.default_rng(4)
+    data = {party: Scored(random.normal(size=(3, 2)), random.normal(size=2)) for party in (G, H1, H2)}
+    return Example(LinearScoreParams(), data)
+
+
+EXAMPLES: Mapping[str, Callable[[], Example]] = {
+    "secure_sum": secure_sum,
+    "coordinated_lr": coordinated_lr,
+    "linear_score": linear_score,
+}
