@@ -8,6 +8,7 @@ the file that names it; from a variable or the command line, from the working di
 from __future__ import annotations
 
 import difflib
+import functools
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,8 +26,8 @@ from partyd.types import Role
 EX_CONFIG = 78
 """What the process exits with on a ConfigError (sysexits.h); systemd does not restart on it."""
 PREFIX = "PARTYD_"
-NOT_SETTINGS = frozenset({"PARTYD_CONFIG", "PARTYD_FAILPOINT", "PARTYD_NO_SKIPS"})
-"""Variables under our prefix that mean something else."""
+NOT_SETTINGS = frozenset({"PARTYD_CONFIG", "PARTYD_FAILPOINT", "PARTYD_NO_SKIPS", "PARTYD_TOKEN_FILE", "PARTYD_URL"})
+"""Variables under our prefix that mean something else: where settings are, tests, and ``flow``'s."""
 CREDENTIALS = {
     "broker.ca": "broker.ca_file",
     "broker.crt": "broker.cert_file",
@@ -98,7 +99,8 @@ def state_base(environ: Mapping[str, str]) -> Path:
     return Path(environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "partyd"
 
 
-def known_keys() -> dict[str, type]:
+@functools.cache
+def known_keys() -> Mapping[str, type]:
     """List every key as ``section.key`` with ``Path`` for paths and ``object`` for anything else."""
     keys: dict[str, type] = {}
     for name, field in Settings.model_fields.items():

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 
 import aiomqtt
+from paho.mqtt.reasoncodes import ReasonCode
 
 from partyd import trust
 from partyd.cli.checks import CARD_WARNING_S, Finding
@@ -17,8 +18,11 @@ from partyd.config import BrokerSettings, Settings, is_loopback
 from partyd.errors import ConfigError
 from partyd.layout import Layout
 from partyd.pidfile import running_pid
+from partyd.transport.base import TransportSecurity, subscriptions
+from partyd.transport.mqtt import tls_context
 
 TIMEOUT_S = 10.0
+_REFUSED = 128
 _SUBJECT = "broker"
 
 
@@ -31,13 +35,14 @@ def check_broker(settings: Settings) -> Iterator[Finding]:
     if not broker.tls and not is_loopback(broker.host):
         yield Finding("WARN", _SUBJECT, f"{broker.url} is not encrypted: others see who speaks to whom", "use mqtts://")
     try:
-        yield asyncio.run(_reach(broker))
+        yield asyncio.run(_reach(settings))
     except ConfigError as error:
-        yield Finding("FAIL", _SUBJECT, str(error), "see partyd-broker init, which makes these files")
+        yield Finding("FAIL", _SUBJECT, str(error), "the broker's operator gives you these files")
 
 
-async def _reach(broker: BrokerSettings) -> Finding:
-    context = tls_context(broker) if broker.tls else None
+async def _reach(settings: Settings) -> Finding:
+    broker = settings.broker
+    context = tls_context(_security(broker)) if broker.tls else None
     where = f"{broker.host}:{broker.port}"
     try:
         async with asyncio.timeout(TIMEOUT_S):
@@ -58,10 +63,11 @@ async def _reach(broker: BrokerSettings) -> Finding:
     except OSError as error:
         text = f"{where}: {error.strerror or error}"
         return Finding("FAIL", _SUBJECT, text, "start the broker (partyd-broker run), or mend broker.url")
-    return await _log_in(broker, context, where)
+    return await _log_in(settings, context, where)
 
 
-async def _log_in(broker: BrokerSettings, context: ssl.SSLContext | None, where: str) -> Finding:
+async def _log_in(settings: Settings, context: ssl.SSLContext | None, where: str) -> Finding:
+    broker = settings.broker
     try:
         async with aiomqtt.Client(
             broker.host,
@@ -71,25 +77,26 @@ async def _log_in(broker: BrokerSettings, context: ssl.SSLContext | None, where:
             identifier=f"doctor-{uuid.uuid4().hex[:12]}",
             tls_context=context,
             timeout=TIMEOUT_S,
-        ):
-            return Finding("OK", _SUBJECT, f"{where} takes our credentials")
+        ) as client:
+            granted = await client.subscribe([(one, 1) for one in subscriptions(settings.addresses)])
     except aiomqtt.MqttError as error:
         remedy = "check broker.username and password_file, or cert_file and key_file; ask the broker's operator"
         return Finding("FAIL", _SUBJECT, f"{where}: refused: {str(error)[:200]}", remedy)
+    if any(_code(one) >= _REFUSED for one in granted):
+        text = f"{where} lets us in, but not read the mailbox of party {settings.party_id}"
+        return Finding(
+            "FAIL", _SUBJECT, text, "these are another party's credentials; ask the broker's operator for ours"
+        )
+    return Finding("OK", _SUBJECT, f"{where} takes our credentials and opens our mailbox")
 
 
-def tls_context(broker: BrokerSettings) -> ssl.SSLContext:
-    """Return the client's TLS settings; raises ConfigError naming the file that cannot be used."""
-    try:
-        context = ssl.create_default_context(cafile=broker.ca_file)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"broker.ca_file: {broker.ca_file} cannot be used: {error}") from error
-    if broker.cert_file is not None:
-        try:
-            context.load_cert_chain(broker.cert_file, broker.key_file)
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigError(f"broker.cert_file and key_file: {broker.cert_file} cannot be used: {error}") from error
-    return context
+def _code(granted: int | ReasonCode) -> int:
+    """Return a SUBACK code; MQTT 5 wraps it."""
+    return granted if isinstance(granted, int) else int(granted.value)
+
+
+def _security(broker: BrokerSettings) -> TransportSecurity:
+    return TransportSecurity(broker.ca_file, broker.cert_file, broker.key_file)
 
 
 def _password(broker: BrokerSettings) -> str | None:
@@ -154,5 +161,11 @@ def _presence(settings: Settings, layout: Layout) -> Mapping[str, str]:
     rows = answer.get("data") if isinstance(answer, dict) and status == 200 else None
     if not isinstance(rows, list):
         return {}
-    found = [row for row in rows if isinstance(row, dict)]
-    return {str(row.get("address", "")): str(row.get("state", ""))[:64] for row in found}
+    return {str(row.get("peer", "")): _state(row) for row in rows if isinstance(row, dict)}
+
+
+def _state(row: Mapping[str, object]) -> str:
+    if row.get("established"):
+        return "silent at the moment" if row.get("silent") else "in session"
+    waiting = row.get("outbox_messages")
+    return "no session" + (f", {waiting} messages wait for it" if isinstance(waiting, int) and waiting else "")

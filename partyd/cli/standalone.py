@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import click
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from partyd.errors import ConfigError
 from partyd.types import PARTY_ID_PATTERN
@@ -15,7 +15,15 @@ _EPILOG = """\b
 Example, guest 10000, host 9999, arbiter 9998 and host 10000 with a broker, stopped together by Ctrl-C:
   partyd standalone --dir ./federation
 """
-PartyId = Annotated[str, Field(pattern=PARTY_ID_PATTERN.pattern.replace(r"\Z", "$"))]
+
+
+def _party_id(text: str) -> str:
+    if not PARTY_ID_PATTERN.match(text):
+        raise ValueError("a party id is 1 to 64 of 0-9 A-Z a-z _ -")
+    return text
+
+
+PartyId = Annotated[str, AfterValidator(_party_id)]
 
 
 class StandaloneOptions(BaseModel):
@@ -49,7 +57,8 @@ def standalone(directory: Path, guest: str, hosts: tuple[str, ...], arbiter: str
         options = StandaloneOptions.model_validate(given | ({"hosts": hosts} if hosts else {}))
     except ValidationError as error:
         first = error.errors()[0]
-        raise ConfigError(f"command line, {first['loc'][0]}: {first['msg']}, not {first['input']!r}") from error
+        expected = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"command line, {first['loc'][0]}: {expected}, not {first['input']!r}") from error
     from partyd.standalone import run  # loads broker and daemon
 
     return run(options)

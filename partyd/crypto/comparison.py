@@ -49,6 +49,8 @@ BITS = 64
 GATES = 2 * BITS - 1
 MAX_COUNT = 1 << 14
 """Comparisons in one run: bounds the tables to 64 MiB."""
+BLOCK = 1024
+"""Comparisons garbled side by side: as many as the processor's cache holds."""
 Words = NDArray[np.uint64]
 Order = NDArray[np.int8]
 """-1 where the garbler's number is less, 0 where equal, 1 where greater."""
@@ -91,9 +93,9 @@ def garble(sender: Sender, values: Words, choice: Choice, prg: Prg) -> tuple[Blo
     key, seed = prg.take(16), prg.take(16)
     theirs = receive(sender, choice, (BITS, len(values)))
     ours = _garbler_labels(seed, len(values)) ^ (_bits_of(values)[..., None] * delta)
-    half_gates = _Garbler(_Hash(key), delta, len(values))
-    zeros = _circuit(half_gates, ours ^ theirs ^ delta, theirs)
-    return zeros, Garbled(key, seed, half_gates.tables, (zeros[..., 0] & np.uint64(1)).astype(np.uint8))
+    tables = np.empty((GATES, 2, len(values), 2), np.uint64)
+    zeros = _by_blocks(_Garbler(_Hash(key), delta, tables), ours ^ theirs ^ delta, theirs)
+    return zeros, Garbled(key, seed, tables, (zeros[..., 0] & np.uint64(1)).astype(np.uint8))
 
 
 def evaluate(labels: Blocks, garbled: Garbled) -> tuple[Order, Answer]:
@@ -107,7 +109,7 @@ def evaluate(labels: Blocks, garbled: Garbled) -> tuple[Order, Answer]:
     if garbled.colours.shape != (2, count) or len(garbled.key) != 16 or len(garbled.seed) != 16:
         raise CryptoError("the garbled circuit lacks its key, seed or output colours; refuse the message")
     half_gates = _Evaluator(_Hash(garbled.key), garbled.tables)
-    active = _circuit(half_gates, _garbler_labels(garbled.seed, count) ^ labels, labels)
+    active = _by_blocks(half_gates, _garbler_labels(garbled.seed, count) ^ labels, labels)
     bits = (active[..., 0] & np.uint64(1)).astype(np.uint8) ^ garbled.colours
     return _order(bits), Answer(active)
 
@@ -137,22 +139,19 @@ class _Hash:
 
 
 class _Garbler:
-    """Garble AND gates on labels of 0 of shape (gates, comparisons, 2)."""
+    """Garble AND gates on labels of 0 of shape (gates, comparisons, 2) into ``tables``."""
 
-    def __init__(self, hashed: _Hash, delta: Blocks, count: int) -> None:
-        self._hash, self._delta, self._next = hashed, delta, 0
-        self.tables = np.empty((GATES, 2, count, 2), np.uint64)
+    def __init__(self, hashed: _Hash, delta: Blocks, tables: Blocks) -> None:
+        self._hash, self._delta, self._tables = hashed, delta, tables
 
-    def conjunction(self, a: Blocks, b: Blocks) -> Blocks:
-        left, right = _tweaks(self._next, a.shape)
+    def conjunction(self, a: Blocks, b: Blocks, gates: slice, block: slice) -> Blocks:
+        left, right = _tweaks(gates, block)
         both = np.stack([a, a ^ self._delta, b, b ^ self._delta])
         a0, a1, b0, b1 = self._hash(both, np.stack([left, left, right, right]))
         colour_a, colour_b = _colour(a), _colour(b)
         generator = a0 ^ a1 ^ (colour_b & self._delta)
         evaluator = b0 ^ b1 ^ a
-        rows = slice(self._next, self._next + len(a))
-        self.tables[rows, 0], self.tables[rows, 1] = generator, evaluator
-        self._next += len(a)
+        self._tables[gates, 0, block], self._tables[gates, 1, block] = generator, evaluator
         zeros: Blocks = a0 ^ (colour_a & generator) ^ b0 ^ (colour_b & (evaluator ^ a))
         return zeros
 
@@ -161,35 +160,44 @@ class _Evaluator:
     """Evaluate the same gates on active labels."""
 
     def __init__(self, hashed: _Hash, tables: Blocks) -> None:
-        self._hash, self._tables, self._next = hashed, tables, 0
+        self._hash, self._tables = hashed, tables
 
-    def conjunction(self, a: Blocks, b: Blocks) -> Blocks:
-        left, right = _tweaks(self._next, a.shape)
+    def conjunction(self, a: Blocks, b: Blocks, gates: slice, block: slice) -> Blocks:
+        left, right = _tweaks(gates, block)
         hash_a, hash_b = self._hash(np.stack([a, b]), np.stack([left, right]))
-        rows = slice(self._next, self._next + len(a))
-        generator, evaluator = self._tables[rows, 0], self._tables[rows, 1]
-        self._next += len(a)
+        generator, evaluator = self._tables[gates, 0, block], self._tables[gates, 1, block]
         active: Blocks = hash_a ^ (_colour(a) & generator) ^ hash_b ^ (_colour(b) & (evaluator ^ a))
         return active
 
 
-def _circuit(half_gates: _Garbler | _Evaluator, same: Blocks, theirs: Blocks) -> Blocks:
+def _by_blocks(half_gates: _Garbler | _Evaluator, same: Blocks, theirs: Blocks) -> Blocks:
+    """Return the outputs' labels of all comparisons, BLOCK of them at a time."""
+    outputs, count = np.empty((2, theirs.shape[1], 2), np.uint64), theirs.shape[1]
+    for start in range(0, count, BLOCK):
+        block = slice(start, min(start + BLOCK, count))
+        outputs[:, block] = _circuit(half_gates, same[:, block], theirs[:, block], block)
+    return outputs
+
+
+def _circuit(half_gates: _Garbler | _Evaluator, same: Blocks, theirs: Blocks, block: slice) -> Blocks:
     """Return the labels of [x < y] and [x = y] from those of e_i and y_i, lowest bit first."""
     less = np.zeros_like(theirs[:1])
     for i in range(BITS):
         y, e = theirs[i : i + 1], same[i : i + 1]
-        less = y ^ half_gates.conjunction(y ^ less, e)
+        less = y ^ half_gates.conjunction(y ^ less, e, slice(i, i + 1), block)
+    gate = BITS
     while len(same) > 1:
-        same = half_gates.conjunction(same[0::2], same[1::2])
+        gates = slice(gate, gate + len(same) // 2)
+        same = half_gates.conjunction(same[0::2], same[1::2], gates, block)
+        gate = gates.stop
     return np.concatenate([less, same])
 
 
-def _tweaks(gate: int, shape: tuple[int, ...]) -> tuple[Blocks, Blocks]:
+def _tweaks(gates: slice, block: slice) -> tuple[Blocks, Blocks]:
     """Return a block for each half of each gate of each comparison, none twice in a run."""
-    gates, count, _ = shape
-    left = np.empty(shape, np.uint64)
-    left[..., 0] = 2 * np.arange(gate, gate + gates, dtype=np.uint64)[:, None]
-    left[..., 1] = np.arange(count, dtype=np.uint64)
+    left = np.empty((gates.stop - gates.start, block.stop - block.start, 2), np.uint64)
+    left[..., 0] = 2 * np.arange(gates.start, gates.stop, dtype=np.uint64)[:, None]
+    left[..., 1] = np.arange(block.start, block.stop, dtype=np.uint64)
     right = left.copy()
     right[..., 0] += np.uint64(1)
     return left, right

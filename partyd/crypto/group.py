@@ -1,9 +1,9 @@
-"""A group of prime order for private set intersection and oblivious transfer: the large subgroup of edwards25519.
+"""A group of prime order with addition, for oblivious transfer: the large subgroup of edwards25519.
 
 libsodium (through PyNaCl) does the arithmetic. Its multiplication without clamping refuses every encoding that is
 not canonical, not on the curve, of small order, or outside the subgroup of prime order, so no bad point gets an
-answer. Scalars are uniform modulo the group's order; as the group has prime order, blinding with a b = b a is a
-permutation of it.
+answer. Scalars are uniform modulo the group's order. Blinded identifiers need no addition and use ``blinding``,
+which is faster.
 
 ``hash_to_point`` is a random oracle into the group: both halves of SHA-512 over the length-prefixed domain and the
 data go through libsodium's Elligator 2 map, which clears the cofactor, and the two points are added (the
@@ -16,7 +16,7 @@ A point is 32 bytes, a vector of points their concatenation.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from nacl import bindings, exceptions
 
@@ -75,26 +75,11 @@ def subtract(left: bytes, right: bytes) -> bytes:
         raise CryptoError("a point is not on the curve; refuse the sender's message") from error
 
 
-def invert(scalar: bytes) -> bytes:
-    """Return 1 / scalar modulo the group's order."""
-    return bytes(bindings.crypto_core_ed25519_scalar_invert(scalar))
-
-
 def check_points(points: bytes, count: int | None = None) -> None:
     """Raise CryptoError unless ``points`` are ``count`` valid, distinct elements of the group, none the identity."""
     each = _distinct(points, count)
     if not all(bindings.crypto_core_ed25519_is_valid_point(point) for point in each):
         raise CryptoError("a point is not a valid element of the group; refuse the sender's message")
-
-
-def blind(ids: Iterable[bytes], scalar: bytes, domain: bytes) -> bytes:
-    """Return scalar * H(id) for each id, in order; the caller shuffles and removes repeated ids first."""
-    return b"".join([multiply(scalar, hash_to_point(data, domain)) for data in ids])
-
-
-def reblind(points: bytes, scalar: bytes, count: int | None = None) -> bytes:
-    """Return scalar * point for each of a peer's points; raises CryptoError if any is bad or two are equal."""
-    return b"".join([multiply(scalar, point) for point in _distinct(points, count)])
 
 
 def _distinct(points: bytes, count: int | None) -> Sequence[bytes]:

@@ -20,7 +20,7 @@ words. Offset and blocks serve one run: never use them for other inputs.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,8 +56,8 @@ class Extension:
 class Sender:
     """What the sender keeps between its steps; secret."""
 
-    offset: bytes
-    scalars: tuple[bytes, ...]
+    offset: bytes = field(repr=False)
+    scalars: tuple[bytes, ...] = field(repr=False)
     request: Request
 
 

@@ -19,7 +19,7 @@ class Files:
     def create(self, path: Path, data: bytes) -> None:
         """Write a new file for its owner alone; not durable yet."""
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(handle, "wb") as out:
+        with os.fdopen(handle, "wb") as out:
             out.write(data)
 
     def sync_file(self, path: Path) -> None:

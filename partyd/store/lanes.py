@@ -9,6 +9,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from types import TracebackType
 from typing import Generic, TypeVar
 
@@ -124,14 +125,10 @@ class Lane(Generic[S]):
 
     def _turn_away(self) -> None:
         """Tell those who still wait that nobody will serve them."""
-        while (left := self._take()) is not None:
-            settle_all([left])
-
-    def _take(self) -> Item[S] | None:
-        try:
-            return self._queue.get_nowait()
-        except queue.Empty:
-            return None
+        with suppress(queue.Empty):
+            while True:
+                left = self._queue.get_nowait()
+                settle_all([left] if left is not None else [])
 
 
 def fail(items: Iterable[Item[S]], error: BaseException) -> None:

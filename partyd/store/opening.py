@@ -14,8 +14,8 @@ from partyd.store.blobs import Blobs
 from partyd.store.files import Files
 from partyd.store.layout import Layout
 from partyd.store.transaction import Transaction
+from partyd.store.writer import BUSY_TIMEOUT_MS
 
-BUSY_TIMEOUT_MS = 5000
 LOG_KEEP_BYTES = 64 << 20
 CACHE_KIB = 8192
 

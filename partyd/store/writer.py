@@ -21,6 +21,8 @@ from partyd.store.blobs import Blobs
 from partyd.store.lanes import Item, Lane, fail, settle_all
 from partyd.store.transaction import Transaction
 
+BUSY_TIMEOUT_MS = 5000
+
 
 @dataclass(frozen=True)
 class GroupCommit:
@@ -134,16 +136,21 @@ class Writer:
         return self._connection
 
     def _checkpoint(self) -> None:
-        """Move the log into the database when it has grown, after callers have their answers; failing is no loss."""
+        """Move the log into the database when it has grown, after callers have their answers.
+
+        Never waits for a reader (a backup may take minutes): what fails now is tried again after the next commit.
+        """
         connection = self._connection
         if connection is None or not (self._wipe or self._log_pages >= self._group.checkpoint_pages):
             return
         truncates = self._wipe or self._log_pages >= self._group.truncate_pages
         mode = apsw.SQLITE_CHECKPOINT_TRUNCATE if truncates else apsw.SQLITE_CHECKPOINT_PASSIVE
         with suppress(apsw.FullError, apsw.IOError, apsw.BusyError, apsw.LockedError):
+            connection.set_busy_timeout(0)
             connection.wal_checkpoint(mode=mode)
             self._wipe = False
             self._log_pages = 0
+        connection.set_busy_timeout(BUSY_TIMEOUT_MS)
 
     def _finish(self) -> None:
         if self._connection is None:

@@ -31,17 +31,19 @@ from partyd.transport.base import (
     topic_of,
 )
 from partyd.transport.mqtt_client import (
+    CONNECT_TIMEOUT_S,
     PACKET_SLACK,
     PUBLISH_TIMEOUT_S,
-    BrokerClosed,
     Connection,
     MqttConnectError,
+    NoAnswer,
 )
 from partyd.types import Address
 
 log = structlog.get_logger(__name__)
 
 MAX_IN_FLIGHT = 64
+PROBE_TIMEOUT_S = 2.0
 STABLE_S = 2.0
 """A connection that lived so long was good: the next try after it is immediate."""
 PORTS = {"mqtt": 1883, "mqtts": 8883}
@@ -83,7 +85,7 @@ class MqttTransport:
         self._security = endpoint.security
         self._uniform = uniform
         self._peers: tuple[Address, ...] = ()
-        self._version = aiomqtt.ProtocolVersion.V5
+        self._version: aiomqtt.ProtocolVersion | None = None
         self._connection: Connection | None = None
         self._slots = asyncio.Semaphore(MAX_IN_FLIGHT)
         self._callbacks: _Callbacks | None = None
@@ -119,7 +121,9 @@ class MqttTransport:
 
     async def _live(self) -> str:
         """Live through one connection; return why it ended."""
-        async with self._connect() as connection:
+        if self._version is None:
+            self._version = await self._learn_version()
+        async with self._connect(self._version) as connection:
             await self._subscribe(connection)
             self._connection = connection
             self._max_frame = min(MAX_FRAME, connection.max_packet - PACKET_SLACK)
@@ -143,20 +147,42 @@ class MqttTransport:
             raise TransportDown("run() has not been called")
         return self._callbacks
 
-    def _connect(self) -> Connection:
+    async def _learn_version(self) -> aiomqtt.ProtocolVersion:
+        """Ask with a bare CONNECT of MQTT 5 which MQTT the broker speaks.
+
+        Bare, because a broker of 3.1.1 (amqtt) that reads a will or a password where MQTT 5 has its properties may wait
+        for ever. A refusal with a reason code of MQTT 5, such as "not authorised", is an answer too.
+        """
+        probe = self._connection_of(aiomqtt.ProtocolVersion.V5, TransportSecurity(), None, PROBE_TIMEOUT_S)
+        try:
+            async with probe:
+                return aiomqtt.ProtocolVersion.V5
+        except MqttConnectError as error:
+            five = (code_of(error) or 0) >= FAILURE and code_of(error) not in UNSUPPORTED_VERSION
+            return aiomqtt.ProtocolVersion.V5 if five else aiomqtt.ProtocolVersion.V311
+        except NoAnswer:
+            return aiomqtt.ProtocolVersion.V311
+
+    def _connect(self, version: aiomqtt.ProtocolVersion) -> Connection:
         will = None
         if self._peers:
             will = aiomqtt.Will(presence_topic_of(self._local[0], self._peers[0]), GONE, qos=1)
+        return self._connection_of(version, self._security, will, CONNECT_TIMEOUT_S)
+
+    def _connection_of(
+        self, version: aiomqtt.ProtocolVersion, login: TransportSecurity, will: aiomqtt.Will | None, timeout_s: float
+    ) -> Connection:
         return Connection(
             self._host,
             self._port,
             client_id=secrets.token_hex(16),
-            version=self._version,
+            version=version,
             on_message=self._receive,
             tls=tls_context(self._security) if self._secure else None,
-            username=self._security.username,
-            password=self._security.password,
+            username=login.username,
+            password=login.password,
             will=will,
+            timeout_s=timeout_s,
         )
 
     async def _subscribe(self, connection: Connection) -> None:
@@ -166,12 +192,10 @@ class MqttTransport:
             raise SubscriptionRefused(f"codes {codes}")
 
     def _explain(self, error: aiomqtt.MqttError) -> str:
-        """Say what an operator can do about a failed connection; learn which MQTT the broker speaks."""
-        code = error.rc if isinstance(error, MqttConnectError) else None
-        code = code if isinstance(code, int) or code is None else code.value
-        if isinstance(error, BrokerClosed) or code in UNSUPPORTED_VERSION or str(error) == "Operation timed out":
-            five = self._version == aiomqtt.ProtocolVersion.V5
-            self._version = aiomqtt.ProtocolVersion.V311 if five else aiomqtt.ProtocolVersion.V5
+        """Say what an operator can do about a failed connection."""
+        code = code_of(error)
+        if isinstance(error, NoAnswer) or code in UNSUPPORTED_VERSION:
+            self._version = None
         if code in BAD_CREDENTIALS:
             return f"the broker refuses our credentials ({error}); check certificate, user name and password"
         if isinstance(error, SubscriptionRefused):
@@ -240,6 +264,13 @@ class MqttTransport:
             self._on().frame(mail.source, mail.destination, payload)
         elif payload in (HERE, GONE):
             self._on().presence(mail.source, payload == HERE)
+
+
+def code_of(error: aiomqtt.MqttError) -> int | None:
+    """Return the reason code of a refused CONNECT, None for any other error."""
+    if not isinstance(error, MqttConnectError):
+        return None
+    return error.rc if isinstance(error.rc, int) or error.rc is None else int(error.rc.value)
 
 
 def tls_context(security: TransportSecurity) -> ssl.SSLContext:

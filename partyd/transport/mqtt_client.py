@@ -6,9 +6,8 @@ What is changed, and why (aiomqtt 2.5, paho 2):
   acknowledgement to the broker follows when the callback returns;
 - the reason code of a PUBACK is handed to the publisher instead of thrown away;
 - publishes in flight fail when the connection dies, not when their own timeout ends;
-- a connection that the broker closes before its CONNACK fails at once, not after ten seconds; a broker without MQTT 5
-  is then tried with 3.1.1 (CONNECT carries no properties, as a broker of 3.1.1 may read them as something else and
-  never answer).
+- the socket is closed whatever happens, and leaving takes a second at most and raises nothing;
+- a connection that the broker closes before its CONNACK fails at once, not after ten seconds.
 
 A client object is used for one connection only: paho would send again what failed before, after a reconnect.
 """
@@ -18,11 +17,12 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
 import aiomqtt
 from aiomqtt.exceptions import MqttConnectError
-from paho.mqtt.client import MQTT_ERR_SUCCESS, ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY, MQTT_ERR_SUCCESS, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.client import Client as PahoClient
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -35,14 +35,15 @@ if TYPE_CHECKING:
 KEEPALIVE_S = 30
 CONNECT_TIMEOUT_S = 10.0
 PUBLISH_TIMEOUT_S = 60.0
+GOODBYE_S = 1.0
 PACKET_SLACK = 64 * 1024
 MANY = 1_000_000
 
 OnMessage = Callable[[str, bytes], None]
 
 
-class BrokerClosed(aiomqtt.MqttError):
-    """The broker closed the connection without a word."""
+class NoAnswer(aiomqtt.MqttError):
+    """The broker closed the connection, or let it wait, without a CONNACK."""
 
 
 class Connection(aiomqtt.Client):
@@ -60,6 +61,7 @@ class Connection(aiomqtt.Client):
         username: str | None,
         password: str | None,
         will: aiomqtt.Will | None,
+        timeout_s: float,
     ) -> None:
         five = version == aiomqtt.ProtocolVersion.V5
         super().__init__(
@@ -72,15 +74,42 @@ class Connection(aiomqtt.Client):
             tls_context=tls,
             will=will,
             keepalive=KEEPALIVE_S,
-            timeout=CONNECT_TIMEOUT_S,
+            timeout=timeout_s,
             clean_session=None if five else True,
-            clean_start=True,
+            clean_start=True if five else MQTT_CLEAN_START_FIRST_ONLY,
             socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         )
         self.pending_calls_threshold = MANY
         self._deliver = on_message
         self._acknowledgements: dict[int, asyncio.Future[int]] = {}
         self.max_packet = MAX_FRAME + PACKET_SLACK
+
+    async def __aenter__(self) -> Self:
+        """Connect; a try that fails leaves no open socket behind. Raises MqttError."""
+        connected = False
+        try:
+            await super().__aenter__()
+            connected = True
+        except aiomqtt.MqttError as error:
+            if str(error) == "Operation timed out":
+                raise NoAnswer("no CONNACK in time") from error
+            raise
+        finally:
+            if not connected:
+                self._client._sock_close()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        """Say goodbye for a second at most, then close the socket; never raises, so a cancellation stays one."""
+        self.fail_pending()
+        if not self._disconnected.done() and self._client.disconnect() == MQTT_ERR_SUCCESS:
+            await asyncio.wait([self._disconnected], timeout=GOODBYE_S)
+        self._client._sock_close()
+        if not self._disconnected.done():
+            self._disconnected.set_result(None)
+        self._disconnected.exception()
 
     async def lost(self) -> str:
         """Wait until the connection is lost and return why; then every publish in flight has failed."""
@@ -151,9 +180,9 @@ class Connection(aiomqtt.Client):
         properties: Properties | None = None,
     ) -> None:
         if not self._connected.done():
-            self._connected.set_exception(BrokerClosed("closed before CONNACK"))
+            self._connected.set_exception(NoAnswer("closed before CONNACK"))
             return
         super()._on_disconnect(client, userdata, flags, reason_code, properties)
 
 
-__all__ = ["BrokerClosed", "Connection", "MqttConnectError"]
+__all__ = ["Connection", "MqttConnectError", "NoAnswer"]

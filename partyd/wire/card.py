@@ -26,7 +26,7 @@ from typing import Final
 from partyd.crypto.identity import KEY_BYTES, SIGNATURE_BYTES, Fingerprint, LocalIdentity, verify_signature
 from partyd.errors import BadValue, ConfigError
 from partyd.types import Address
-from partyd.wire.noise import is_canonical
+from partyd.wire.noise import is_usable
 from partyd.wire.strict import U16, Fields, Limits, Value, pack, unpack_canonical
 
 CARD_VERSION: Final = 1
@@ -235,7 +235,7 @@ def _read_body(body: bytes, signature: bytes, endorsement: Endorsement | None) -
         raise BadValue("card: it must end after it begins and within 90 days")
     if card.proto_min > card.proto_max:
         raise BadValue("card: proto_min is above proto_max")
-    if not is_canonical(card.kx_pub):
+    if not is_usable(card.kx_pub):
         raise BadValue("card: kx_pub is no valid X25519 key")
     return card
 

@@ -119,6 +119,8 @@ class Channel:
         self._retry_at: float | None = None
         self._confirm_at: float | None = None
         self._unanswered_since: float | None = None
+        self._sealed_unanswered = False
+        """``seal`` has no clock: the next ``tick``, which is due at once, begins to count the silence."""
         self._owing_since: float | None = None
         self._outgoing.clear()
 
@@ -173,8 +175,7 @@ class Channel:
         frame = self._keys.current.seal(record)
         if record:
             self._owing_since = None
-            if self._unanswered_since is None:
-                self._unanswered_since = self._now
+            self._sealed_unanswered = self._unanswered_since is None
         return frame
 
     def initiate(self, now: float) -> None:
@@ -195,7 +196,10 @@ class Channel:
         self._now = now
         if self._keys.drop_expired(now):
             self._confirm_at = self._unanswered_since = self._owing_since = None
-        if self._handshake_due(now):
+        if self._sealed_unanswered:
+            self._sealed_unanswered, self._unanswered_since = False, now
+        due = self._handshake_at()
+        if due is not None and now >= due:
             self._begin(now)
         if self._confirm_at is not None and now >= self._confirm_at:
             self._confirm_at = now + CONFIRM_REPEAT_S + self._jitter()
@@ -206,26 +210,24 @@ class Channel:
 
     def next_deadline(self) -> float | None:
         """Return when ``tick`` has something to do, or None."""
-        times = [self._confirm_at, self._retry_at, *self._keys.ends]
+        times = [self._confirm_at, self._handshake_at(), *self._keys.ends]
         if self._owing_since is not None:
             times.append(self._owing_since + KEEPALIVE_S)
-        if self._pending is not None:
-            times.append(self._pending.deadline)
-        elif self._keys.current is not None:
-            times.append(self._now if self._keys.current.wants_rekey(self._now) else self._keys.current.rekey_at)
-            if self._unanswered_since is not None:
-                times.append(self._unanswered_since + SILENCE_S)
+        if self._sealed_unanswered:
+            times.append(self._now)
         return min((at for at in times if at is not None), default=None)
 
-    def _handshake_due(self, now: float) -> bool:
+    def _handshake_at(self) -> float | None:
+        """Return when the next INIT is due, if ever."""
         if self._pending is not None:
-            return now >= self._pending.deadline
+            return self._pending.deadline
         if self._retry_at is not None:
-            return now >= self._retry_at
-        if self._keys.current is None:
-            return self._wanted and self._keys.awaiting is None
-        silent = self._unanswered_since is not None and now >= self._unanswered_since + SILENCE_S
-        return silent or self._keys.current.wants_rekey(now)
+            return self._retry_at
+        current = self._keys.current
+        if current is None:
+            return self._now if self._wanted and self._keys.awaiting is None else None
+        at = self._now if current.wants_rekey(self._now) else current.rekey_at
+        return at if self._unanswered_since is None else min(at, self._unanswered_since + SILENCE_S)
 
     def _jitter(self) -> float:
         return JITTER_S * int.from_bytes(self._token_bytes(2), "big") / 65_536
@@ -285,6 +287,7 @@ class Channel:
             self._keep_alive()
         if keypair is self._keys.current:
             self._confirm_at = self._unanswered_since = None
+            self._sealed_unanswered = False
         if record:
             events.append(Opened(record))
             if self._owing_since is None:
@@ -351,14 +354,13 @@ class Channel:
         response = ResponsePayload.decode(pending.noise.read_second(frame[HEADER_BYTES:]))
         if response.status is Status.STALE_EPOCH:
             return self._retry_stale(response, pending, now)
-        if response.status is Status.NO_COMMON_VERSION or response.version != self._hello.common_version(
-            response.hello
-        ):
+        common = self._hello.common_version(response.hello)
+        if response.status is not Status.OK or response.version != common:
             raise BadFrame(Reason.NO_COMMON_VERSION)
         indexes = (pending.index, response.sender_index)
         keypair = self._keypair(_split(pending.noise.keys), indexes, response.hello, True, now)
         event = self._use(keypair, now)
-        self._confirm_at = now + CONFIRM_REPEAT_S + self._jitter()
+        self._confirm_at, self._unanswered_since = now + CONFIRM_REPEAT_S + self._jitter(), now
         self._keep_alive()
         return [event]
 
@@ -393,6 +395,7 @@ class Channel:
         self._pending, self._wanted = None, True
         self._attempts = self._stale_in_a_row = 0
         self._retry_at = self._confirm_at = self._unanswered_since = self._owing_since = None
+        self._sealed_unanswered = False
         hello = keypair.hello
         event = Established(
             hello, hello.boot_id != self._known_boot, hello.store_id != self._known_store, keypair.initiator

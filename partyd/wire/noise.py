@@ -67,6 +67,15 @@ def diffie_hellman(private: X25519PrivateKey, public: bytes) -> bytes:
         raise BadFrame(_REFUSED) from error
 
 
+def is_usable(public: bytes) -> bool:
+    """Say whether ``public`` can be a static key: canonical, and not one of the low-order points."""
+    try:
+        diffie_hellman(X25519PrivateKey.from_private_bytes(bytes([1] * KEY)), public)
+    except BadFrame:
+        return False
+    return True
+
+
 def public_bytes(private: X25519PrivateKey) -> bytes:
     """Return the raw public half."""
     return private.public_key().public_bytes_raw()

@@ -22,7 +22,7 @@ from partyd.wire.timing import ResendTimer
 
 MAX_OPEN_BULK = 4
 MAX_CONTROL_FLYING = 64
-MAX_SINGLES_FLYING = 1024
+MAX_SINGLES_FLYING = 256
 MAX_TURN = 0xFFFF_FFFF
 
 

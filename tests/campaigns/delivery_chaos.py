@@ -2,9 +2,9 @@
 
     python tests/campaigns/delivery_chaos.py --seeds 1000 [--first 0]
 
-Checked at every step: nothing arrives that was not submitted, bodies are identical, a message is delivered only when the
-peer has it on its (simulated) disk, and once per life of the sender. Checked at the end, on a calm network: everything
-is delivered. A failing seed is printed and repeats exactly.
+Checked at every step: nothing arrives that was not submitted, bodies are identical, a message is delivered only when
+the peer has it on its (simulated) disk, and once per life of the sender. Checked at the end, on a calm network:
+everything is delivered. A failing seed is printed and repeats exactly.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -197,7 +198,7 @@ class World:
                 flipped = bytearray(data)
                 flipped[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
                 data = bytes(flipped)
-            self.later(rng.uniform(0, faults.delay_s), lambda data=data: self.arrive(target, data))
+            self.later(rng.uniform(0, faults.delay_s), partial(self.arrive, target, data))
 
     def arrive(self, target: Party, data: bytes) -> None:
         target.take(target.session.receive_frame(data, self.now))
@@ -245,7 +246,8 @@ class World:
 
 def random_faults(rng: random.Random) -> Faults:
     strength = rng.choice([0.0, 0.02, 0.1, 0.3])
-    drawn = Faults(*(rng.random() * strength for _ in range(4)), delay_s=rng.choice([0.001, 0.02, 0.5]))
+    loss, repeat, truncate, corrupt = (rng.random() * strength for _ in range(4))
+    drawn = Faults(loss, repeat, truncate, corrupt, delay_s=rng.choice([0.001, 0.02, 0.5]))
     return rng.choice([drawn, drawn, replace(drawn, loss=1.0), Faults()])
 
 

@@ -1,7 +1,7 @@
-"""Make each single disk operation of a store fail and see that it ends in a typed error and goes on later (catalogue F9).
+"""Fail each single disk operation of a store: it ends in a typed error and work goes on later (catalogue F9).
 
-Run ``python tests/campaigns/io_errors.py [--every 1] [--results FILE]``: every operation of the sample job fails once as an
-I/O error, as a full disk and as a short write. One JSON line says how it went.
+Run ``python tests/campaigns/io_errors.py [--every 1] [--results FILE]``: every operation of the sample job fails once
+as an I/O error, as a full disk and as a short write. One JSON line says how it went.
 """
 
 from __future__ import annotations
@@ -21,11 +21,10 @@ import apsw
 from partyd.errors import StoreCorrupt, StoreError, StoreFull
 from partyd.store import Store, Transaction
 from tests.store import samples
-from tests.store.disk import Op, ShortWrite, WatchedFiles, watched
+from tests.store.disk import Op, ShortWriteError, WatchedFiles, watched
 
 ROUNDS = 5
 KINDS = ("io", "full", "short")
-_IS_SQLITE = ("partyd.db", "partyd.db-wal", "partyd.db-journal")
 
 
 class Fault:
@@ -40,10 +39,10 @@ class Fault:
         if index not in self._range:
             return
         self.met += 1
-        if Path(op.path).name not in _IS_SQLITE:
+        if not op.is_sqlite:
             raise OSError(errno.EIO if self._kind == "io" else errno.ENOSPC, "injected")
         if self._kind == "short" and op.kind == "write":
-            raise ShortWrite
+            raise ShortWriteError
         raise (apsw.IOError if self._kind == "io" else apsw.FullError)("injected")
 
 
@@ -73,8 +72,9 @@ def _until_it_works(step: Callable[[], object], errors: list[StoreError]) -> Sto
     for _ in range(5):
         try:
             return step()  # type: ignore[return-value]
+        except StoreCorrupt as error:
+            raise AssertionError(f"a passing fault was taken for damage: {error}") from error
         except StoreError as error:
-            assert not isinstance(error, StoreCorrupt), f"a passing fault was taken for damage: {error}"
             errors.append(error)
     raise AssertionError(f"still failing after the fault has passed: {errors[-1]}")
 

@@ -1,6 +1,7 @@
 """Cut the power after every operation of a store's trace and see that nothing acknowledged is lost (catalogue F8).
 
-Run ``python tests/campaigns/power_cut.py --cuts 2000 [--first-seed 0] [--results FILE]``. One JSON line says how it went.
+Run ``python tests/campaigns/power_cut.py --cuts 2000 [--first-seed 0] [--results FILE]``. One JSON line says how it
+went.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def promised(ops: list[Op], what: str) -> int:
 
 
 def survive(trace: Trace, cut: int, seed: int, directory: Path) -> None:
-    """Cut after ``cut`` operations, open what is left, check it and write on; AssertionError or an exception on a loss."""
+    """Cut after ``cut`` operations, open what is left, check it and write on; raises if anything is lost."""
     ops = trace.ops[:cut]
     disk = PowerCut(seed)
     disk.run(ops)

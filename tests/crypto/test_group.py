@@ -8,14 +8,11 @@ from partyd.crypto import group
 from partyd.crypto.group import (
     IDENTITY,
     add,
-    blind,
     check_points,
     hash_to_point,
-    invert,
     multiply,
     multiply_base,
     random_scalar,
-    reblind,
     subtract,
 )
 from partyd.crypto.prg import Prg
@@ -81,7 +78,6 @@ def test_bad_encodings_are_refused(name):
         lambda: multiply(random_scalar(PRG), bad),
         lambda: check_points(bad),
         lambda: check_points(good + bad),
-        lambda: reblind(good + bad, random_scalar(PRG)),
     ):
         with pytest.raises(CryptoError):
             call()
@@ -91,8 +87,6 @@ def test_bad_encodings_are_refused(name):
 def test_misshapen_and_repeated_points_are_refused(points):
     with pytest.raises(CryptoError):
         check_points(points)
-    with pytest.raises(CryptoError):
-        reblind(points, random_scalar(PRG))
 
 
 def test_the_count_must_hold():
@@ -137,14 +131,6 @@ def test_known_answers():
 def test_scalars_are_reduced():
     for _ in range(50):
         assert 0 < int.from_bytes(random_scalar(PRG), "little") < ORDER
-
-
-def test_blinding_commutes_and_inverts():
-    a, b = random_scalar(PRG), random_scalar(PRG)
-    ids = [b"1", b"22", b"333"]
-    both = reblind(blind(ids, a, b"d"), b)
-    assert both == reblind(blind(ids, b, b"d"), a, 3)
-    assert reblind(both, invert(b)) == blind(ids, a, b"d")
 
 
 def test_subtract_undoes_add():

@@ -1,7 +1,7 @@
 """A disk that is watched: every operation of a store is recorded, can be made to fail, and power can be cut after any.
 
-After a cut, what was synced is there; of the rest, each 512-byte sector is kept or lost at random, and of names created,
-renamed or removed since their directory was synced, the first few.
+After a cut, what was synced is there; of the rest, each 512-byte sector is kept or lost at random, and of names
+created, renamed or removed since their directory was synced, the first few.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class Op:
     offset: int = 0
     data: bytes = b""
     other: str = ""
+    is_sqlite: bool = False
 
 
 @dataclass
@@ -87,31 +88,31 @@ class _WatchedFile(apsw.VFSFile):
         self._watch = watch
         is_new = name is not None and not Path(self._path).exists()
         if is_new:
-            watch.note(Op("create", self._path))
+            watch.note(Op("create", self._path, is_sqlite=True))
         self._syncs_dir = is_new and not flags[0] & apsw.SQLITE_OPEN_MAIN_DB
         super().__init__("", name, flags)
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
-        op = Op("write", self._path, offset, bytes(data))
+        op = Op("write", self._path, offset, bytes(data), is_sqlite=True)
         try:
             self._watch.note(op)
-        except ShortWrite as error:
+        except ShortWriteError as error:
             super().xWrite(data[: len(data) // 2], offset)
             raise apsw.FullError("short write") from error
         super().xWrite(data, offset)
 
     def xTruncate(self, size: int) -> None:  # noqa: N802
-        self._watch.note(Op("truncate", self._path, size))
+        self._watch.note(Op("truncate", self._path, size, is_sqlite=True))
         super().xTruncate(size)
 
     def xSync(self, _flags: int) -> None:  # noqa: N802
-        self._watch.note(Op("sync", self._path))
+        self._watch.note(Op("sync", self._path, is_sqlite=True))
         if self._syncs_dir:
-            self._watch.note(Op("sync_dir", str(Path(self._path).parent)))
+            _sync_dir_of(self._watch, self._path)
             self._syncs_dir = False
 
 
-class ShortWrite(Exception):
+class ShortWriteError(Exception):
     """Half of the bytes are written, then the disk is full."""
 
 
@@ -127,10 +128,14 @@ class WatchedVfs(apsw.VFS):
         return _WatchedFile(self._watch, name, flags)
 
     def xDelete(self, filename: str, syncdir: bool) -> None:  # noqa: N802
-        self._watch.note(Op("unlink", filename))
+        self._watch.note(Op("unlink", filename, is_sqlite=True))
         super().xDelete(filename, False)
         if syncdir:
-            self._watch.note(Op("sync_dir", str(Path(filename).parent)))
+            _sync_dir_of(self._watch, filename)
+
+
+def _sync_dir_of(watch: Watch, filename: str) -> None:
+    watch.note(Op("sync_dir", str(Path(filename).parent), is_sqlite=True))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from partyd.store import BlobRef, Body, GroupCommit, Reader, SpaceLimits, Store, Transaction
+from partyd.store import BlobRef, Body, GroupCommit, Posted, Reader, SpaceLimits, Store, Transaction
 from partyd.types import GUEST, HOST, Address, MessageId
 
 HERE, THERE, ELSEWHERE = Address("10000", GUEST), Address("9999", HOST), Address("9998", HOST)
@@ -66,6 +66,14 @@ def finish_round(number: int) -> Callable[[Transaction], int]:
 def begin(transaction: Transaction) -> None:
     transaction.save_job(JOB, "running", b"{}")
     transaction.begin_attempt(JOB, TASK, 1, b"seed", b"pin")
+
+
+def post(number: int, body: bytes = b"x", to: Address = THERE) -> Callable[[Transaction], Posted]:
+    return lambda transaction: transaction.post(outgoing(number, to), b"", body)
+
+
+def accept(message: MessageId, body: bytes) -> Callable[[Transaction], bool]:
+    return lambda transaction: transaction.accept(message, sha256(body), body)
 
 
 def content(reader: Reader, body: Body | None) -> bytes | None:

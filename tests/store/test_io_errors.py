@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Callable
 from pathlib import Path
 
 import apsw
@@ -14,7 +13,7 @@ from partyd.errors import StoreCorrupt, StoreError, StoreFull
 from partyd.store import Store, faults
 from tests.campaigns import io_errors
 from tests.store.disk import Op, watched
-from tests.store.samples import THERE, begin, open_store, opened, outgoing
+from tests.store.samples import THERE, begin, open_store, opened, outgoing, post
 
 SHARE = 24
 
@@ -56,7 +55,7 @@ def test_the_writer_survives_a_long_outage(tmp_path: Path, error: type[apsw.Erro
         outage.is_on = True
         for number in range(20):
             with pytest.raises(told):
-                store.write_now(lambda t, n=number: t.post(outgoing(n), b"", b"x"))
+                store.write_now(post(number))
             assert len(store.read_now(lambda r: r.jobs())) == 1
         outage.is_on = False
         store.write_now(lambda t: t.post(outgoing(1), b"", b"x"))
@@ -69,10 +68,7 @@ def test_every_item_of_a_failed_group_is_told(tmp_path: Path) -> None:
     outage = Outage(apsw.FullError)
 
     async def run(store: Store) -> list[object]:
-        works: list[Callable[[], object]] = [
-            lambda n=n: store.write(lambda t: t.post(outgoing(n), b"", b"x")) for n in range(9)
-        ]
-        return await asyncio.gather(*(work() for work in works), return_exceptions=True)  # type: ignore[call-overload]
+        return await asyncio.gather(*(store.write(post(number)) for number in range(9)), return_exceptions=True)
 
     with watched(outage) as (_, files, vfs), opened(tmp_path, files=files, vfs=vfs.name) as store:
         outage.is_on = True

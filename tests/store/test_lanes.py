@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import threading
+from functools import partial
 
 import pytest
 
@@ -11,7 +12,7 @@ from partyd.errors import StoreError
 from partyd.store.lanes import Call, Item, Lane
 
 
-class Deadly(Exception):
+class DeadlyError(Exception):
     pass
 
 
@@ -21,7 +22,7 @@ def test_those_who_wait_for_a_dead_thread_are_told(monkeypatch: pytest.MonkeyPat
     finished: list[bool] = []
 
     def serve(_item: Item[int]) -> None:
-        raise Deadly
+        raise DeadlyError
 
     lane: Lane[int] = Lane("dying", serve, lambda: finished.append(True))
     futures = [concurrent.futures.Future[int]() for _ in range(4)]
@@ -35,9 +36,13 @@ def test_those_who_wait_for_a_dead_thread_are_told(monkeypatch: pytest.MonkeyPat
     lane.submit(Call(lambda number: number, futures[3], None))
     with pytest.raises(StoreError, match="stopped before"):
         futures[3].result(10)
-    assert died == [Deadly]
+    assert died == [DeadlyError]
     assert finished == [True]
     assert not lane.is_alive
+
+
+def _note(served: list[int], number: int, _session: int) -> None:
+    served.append(number)
 
 
 def test_more_ends_with_the_closing_mark() -> None:
@@ -51,7 +56,7 @@ def test_more_ends_with_the_closing_mark() -> None:
     lane: Lane[int] = Lane("closing", serve, lambda: None)
     for number in range(3):
         future: concurrent.futures.Future[None] = concurrent.futures.Future()
-        lane.submit(Call(lambda _, n=number: served.append(n), future, None))
+        lane.submit(Call(partial(_note, served, number), future, None))
     lane._queue.put(None)
     lane.start()
     lane.close()

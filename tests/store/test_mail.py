@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from partyd.errors import Equivocation, StoreError
-from partyd.store import INLINE_LIMIT, BlobRef, Store
-from tests.store.samples import ELSEWHERE, HERE, JOB, THERE, incoming, open_store, opened, outgoing, sha256
+from partyd.store import INLINE_LIMIT, BlobRef, Reader, Store
+from partyd.types import Address, MessageId
+from tests.store.samples import (
+    ELSEWHERE,
+    HERE,
+    JOB,
+    THERE,
+    accept,
+    content,
+    incoming,
+    open_store,
+    opened,
+    outgoing,
+    sha256,
+)
 
 
 def test_first_post_wins(tmp_path: Path) -> None:
@@ -118,7 +132,7 @@ def test_consuming_what_never_arrived_fails(tmp_path: Path) -> None:
 def test_control_messages_come_back_in_the_order_they_came(tmp_path: Path) -> None:
     with opened(tmp_path, clock=lambda: 3.0) as store:
         for number in (3, 1, 2):
-            store.write_now(lambda t, n=number: t.accept(incoming(n, task=""), sha256(b"%d" % n), b"%d" % n))
+            store.write_now(accept(incoming(number, task=""), b"%d" % number))
         store.write_now(lambda t: t.accept(incoming(9), sha256(b"x"), b"x"))
         store.write_now(lambda t: t.consume([incoming(1, task="")]))
         rows = store.read_now(lambda r: r.unconsumed_control())
@@ -158,15 +172,15 @@ class MailMachine(RuleBasedStateMachine):
         number = len(list(self.directory.iterdir()))
         self.place = self.directory / str(number)
         self.store: Store = open_store(self.place)
-        self.outbox: dict[object, tuple[int, bytes, bool]] = {}
-        self.inbox: dict[object, tuple[bytes, bool]] = {}
-        self.last: dict[object, int] = {}
+        self.outbox: dict[MessageId, tuple[int, bytes, bool]] = {}
+        self.inbox: dict[MessageId, tuple[bytes, bool]] = {}
+        self.last: dict[Address, int] = {}
 
     def teardown(self) -> None:
         self.store.close_now()
 
     @rule(number=NUMBERS, to=DESTINATIONS, body=BODIES)
-    def post(self, number: int, to, body: bytes) -> None:
+    def post(self, number: int, to: Address, body: bytes) -> None:
         message = outgoing(number, to)
         posted = self.store.write_now(lambda t: t.post(message, b"", body))
         if message not in self.outbox:
@@ -177,7 +191,7 @@ class MailMachine(RuleBasedStateMachine):
         assert (posted.seq, posted.is_same) == (seq, stored == body)
 
     @rule(to=DESTINATIONS, seq=st.integers(1, 8))
-    def acknowledge(self, to, seq: int) -> None:
+    def acknowledge(self, to: Address, seq: int) -> None:
         self.store.write_now(lambda t: t.acknowledge(to, [seq]))
         for message, (known, body, _) in self.outbox.items():
             if message.destination == to and known == seq:
@@ -218,25 +232,27 @@ class MailMachine(RuleBasedStateMachine):
     @invariant()
     def agrees(self) -> None:
         for to in (THERE, ELSEWHERE):
-            rows = self.store.read_now(
-                lambda r, to=to: [(row.message, row.seq, r.read_body(row.body)) for row in r.unacknowledged(to)]
-            )
             mine = [(m, seq, body) for m, (seq, body, done) in self.outbox.items() if m.destination == to and not done]
-            assert rows == sorted(mine, key=lambda row: row[1])
+            assert self.store.read_now(partial(_waiting_for, to=to)) == sorted(mine, key=lambda row: row[1])
         for number in range(7):
             body, done = self.inbox.get(incoming(number), (None, False))
-            found = self.store.read_now(
-                lambda r, n=number: None if (b := r.take(incoming(n))) is None else r.read_body(b)
-            )
-            assert found == (None if done else body)
+            assert self.store.read_now(partial(_taken, number=number)) == (None if done else body)
+
+
+def _waiting_for(reader: Reader, to: Address) -> list[tuple[MessageId, int, bytes]]:
+    return [(row.message, row.seq, reader.read_body(row.body)) for row in reader.unacknowledged(to)]
+
+
+def _taken(reader: Reader, number: int) -> bytes | None:
+    return content(reader, reader.take(incoming(number)))
 
 
 def test_mail_agrees_with_a_model(tmp_path_factory: pytest.TempPathFactory) -> None:
-    machine = type("Machine", (MailMachine,), {"directory": tmp_path_factory.mktemp("mail")})
-    case = machine.TestCase
-    case.settings = settings(
-        max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    MailMachine.directory = tmp_path_factory.mktemp("mail")
+    run_state_machine_as_test(
+        MailMachine,
+        settings=settings(
+            max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
     )
-    result = case("runTest").run()
-    assert result is not None
-    assert result.wasSuccessful(), result.failures + result.errors
+    assert list(MailMachine.directory.iterdir())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import apsw
 import pytest
 
 from partyd.errors import StoreCorrupt, StoreError
-from partyd.store import BlobRef, PeerRow
+from partyd.store import BlobRef, PeerRow, Transaction
 from partyd.types import ARBITER, GUEST
 from tests.store.samples import ELSEWHERE, THERE, open_store, opened, sha256
 
@@ -17,7 +18,8 @@ def test_peers_are_saved_replaced_and_revoked(tmp_path: Path) -> None:
     peer = PeerRow(THERE, "ab:cd", b"card", revoked=False, added_at=1.0)
     special = PeerRow(THERE, "ef", b"card 2", revoked=False, added_at=2.0, local=ARBITER)
     with opened(tmp_path) as store:
-        store.write_now(lambda t: [t.save_peer(peer), t.save_peer(special)])
+        store.write_now(lambda t: t.save_peer(peer))
+        store.write_now(lambda t: t.save_peer(special))
         assert store.read_now(lambda r: r.peers()) == [peer, special]
         store.write_now(lambda t: t.revoke_peer(THERE))
         assert [row.revoked for row in store.read_now(lambda r: r.peers())] == [True, False]
@@ -31,7 +33,7 @@ def test_peers_are_saved_replaced_and_revoked(tmp_path: Path) -> None:
 def test_epochs_only_rise(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
         assert store.read_now(lambda r: r.seen_epoch(THERE)) == 0
-        seen = [store.write_now(lambda t, e=epoch: t.see_epoch(THERE, e)) for epoch in (5, 5, 4, 6)]
+        seen = [store.write_now(partial(Transaction.see_epoch, address=THERE, epoch=epoch)) for epoch in (5, 5, 4, 6)]
         assert seen == [True, False, False, True]
         assert store.write_now(lambda t: t.see_epoch(THERE, 1, GUEST))
         assert store.read_now(lambda r: (r.seen_epoch(THERE), r.seen_epoch(THERE, GUEST))) == (6, 1)
@@ -40,7 +42,7 @@ def test_epochs_only_rise(tmp_path: Path) -> None:
 def test_another_store_is_noticed(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
         seen = [
-            store.write_now(lambda t, s=store_id: t.see_store(THERE, s, b"boot"))
+            store.write_now(partial(Transaction.see_store, address=THERE, store_id=store_id, boot_id=b"boot"))
             for store_id in (b"1" * 16, b"1" * 16, b"2" * 16, b"2" * 16)
         ]
         store.write_now(lambda t: t.see_epoch(THERE, 7))
@@ -53,7 +55,7 @@ def test_documents(tmp_path: Path) -> None:
     large = b"l" * 100_000
     with opened(tmp_path, clock=lambda: 4.0) as store:
         for key, document in (("b/1", b"one"), ("a", b"a"), ("b/2", large), ("b_", b"not under b/")):
-            store.write_now(lambda t, k=key, d=document: t.put_document("tables", k, d))
+            store.write_now(partial(Transaction.put_document, collection="tables", key=key, document=document))
         store.write_now(lambda t: t.put_document("tables", "a", b"new"))
         assert store.read_now(lambda r: r.document("tables", "a")) == b"new"
         assert store.read_now(lambda r: r.document("other", "a")) is None
@@ -78,7 +80,9 @@ def test_a_document_keeps_its_blobs_alive(tmp_path: Path) -> None:
 def test_events_are_chained_and_filtered(tmp_path: Path) -> None:
     with opened(tmp_path, clock=lambda: 1.5) as store:
         assert store.read_now(lambda r: r.verify_events()) == 0
-        numbers = [store.write_now(lambda t, j=job: t.append_event("k", j, b"d")) for job in ("a", "", "a")]
+        numbers = [
+            store.write_now(partial(Transaction.append_event, kind="k", job=job, detail=b"d")) for job in ("a", "", "a")
+        ]
         events = store.read_now(lambda r: r.events())
         of_a = store.read_now(lambda r: r.events(0, 10, "a"))
         assert store.read_now(lambda r: r.verify_events()) == 3

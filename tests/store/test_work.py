@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from partyd.errors import StoreError
-from partyd.store import BlobRef
+from partyd.store import BlobRef, Transaction
 from tests.store.samples import JOB, TASK, begin, finish_round, incoming, opened, outgoing, rounds_in, sha256
 
 
@@ -90,7 +91,7 @@ def test_jobs_newest_first_by_status(tmp_path: Path) -> None:
     times = iter(float(number) for number in range(100))
     with opened(tmp_path, clock=lambda: next(times)) as store:
         for name in ("a", "b", "c"):
-            store.write_now(lambda t, n=name: t.save_job(n, "running", b"1"))
+            store.write_now(partial(Transaction.save_job, job=name, status="running", document=b"1"))
         store.write_now(lambda t: t.save_job("a", "success", b"2"))
         every = store.read_now(lambda r: r.jobs())
         running = store.read_now(lambda r: r.jobs(["running"]))
@@ -111,7 +112,7 @@ def test_tasks_belong_to_saved_jobs(tmp_path: Path) -> None:
             store.write_now(lambda t: t.save_task(JOB, "psi", "waiting", b""))
         store.write_now(begin)
         for name in ("reader", "psi"):
-            store.write_now(lambda t, n=name: t.save_task(JOB, n, "waiting", b"1"))
+            store.write_now(partial(Transaction.save_task, job=JOB, task=name, status="waiting", document=b"1"))
         store.write_now(lambda t: t.save_task(JOB, "reader", "success", b"2"))
         tasks = store.read_now(lambda r: r.tasks(JOB))
         one = store.read_now(lambda r: r.task(JOB, "reader"))

@@ -91,6 +91,8 @@ def test_any_bytes_are_refused(data: bytes) -> None:
         (4, bytes(31)),
         (5, bytes(31)),
         (5, b"\xff" * 32),
+        (5, bytes(32)),  # a point of low order
+        (5, b"\x01" + bytes(31)),
         (6, -1),
         (7, EPOCH + MAX_LIFETIME_S * 2),
         (7, True),

@@ -192,11 +192,10 @@ def test_rekey_under_traffic_loses_nothing(pair: Pair) -> None:
 def test_the_initiator_rekeys_after_use(pair: Pair, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     pair.connect()
     monkeypatch.setattr(keypair, name, 50)
-    while pair.left.channel.next_deadline() != pair.now:
+    for _ in range(60):
         pair.send(pair.left, b"x")
-    pair.left.channel.tick(pair.now)
-    pair.settle()
-    assert len(pair.left.established_events()) == 2
+    pair.pass_time(0)
+    assert [event.initiated_by_us for event in pair.left.established_events()] == [True, True]
     exchange(pair)
 
 
@@ -436,6 +435,42 @@ def test_silence_after_data_leads_to_a_new_handshake(pair: Pair) -> None:
     assert len(pair.left.established_events()) == 1
     pair.pass_time(2)
     assert len(pair.left.established_events()) == 2
+
+
+def test_silence_is_counted_from_the_record_and_not_from_the_idle_time_before(pair: Pair) -> None:
+    pair.connect()
+    pair.now += 300
+    pair.left.channel.seal(b"lost")
+    pair.pass_time(module.SILENCE_S - 1)
+    assert len(pair.left.established_events()) == 1
+    pair.pass_time(1.5)
+    assert len(pair.left.established_events()) == 2
+
+
+def test_keys_that_are_never_confirmed_lead_to_a_new_handshake(pair: Pair) -> None:
+    pair.left.channel.initiate(pair.now)
+    pair.right.receive(pair.left.channel.frames_to_send()[0], pair.now)
+    pair.left.receive(pair.right.channel.frames_to_send()[0], pair.now)
+    pair.right.boot()
+    pair.pass_time(module.SILENCE_S + 1)
+    exchange(pair)
+
+
+def test_a_lost_rekey_answer_does_not_make_the_owner_spin(pair: Pair) -> None:
+    pair.connect()
+    pair.right.channel.seal(b"lost")
+    pair.now += 12
+    pair.right.channel.tick(pair.now)
+    pair.left.boot().initiate(pair.now)
+    (init,) = pair.left.channel.frames_to_send()
+    pair.right.receive(init, pair.now)
+    pair.right.channel.frames_to_send()  # the answer is lost
+    for _ in range(20):
+        deadline = pair.right.channel.next_deadline()
+        assert deadline is not None
+        assert deadline > pair.now
+        pair.now = deadline
+        pair.right.channel.tick(pair.now)
 
 
 def test_a_side_that_only_receives_says_that_it_lives(pair: Pair) -> None:

@@ -21,6 +21,7 @@ from partyd.wire.noise import (
     Responder,
     diffie_hellman,
     is_canonical,
+    is_usable,
     public_bytes,
 )
 
@@ -112,6 +113,7 @@ def test_another_implementation_initiates_and_we_answer(number: int) -> None:
 
 def test_sizes() -> None:
     initiator, responder = fresh_pair()
+    assert is_usable(responder._remote_static)
     first = initiator.write_first(b"")
     responder.read_first(first)
     assert len(first) == MESSAGE_1_OVERHEAD == 96
@@ -182,6 +184,8 @@ NON_CANONICAL = [PRIME + small for small in range(19)] + [2**255 + 9, 2**256 - 1
 @pytest.mark.parametrize("point", LOW_ORDER)
 def test_low_order_points_are_refused_everywhere(point: int) -> None:
     raw = point.to_bytes(32, "little")
+    assert is_canonical(raw)
+    assert not is_usable(raw)
     with pytest.raises(BadFrame):
         diffie_hellman(X25519PrivateKey.generate(), raw)
     initiator, responder = fresh_pair()
@@ -197,6 +201,7 @@ def test_low_order_points_are_refused_everywhere(point: int) -> None:
 def test_non_canonical_points_are_refused(point: int) -> None:
     raw = point.to_bytes(32, "little")
     assert not is_canonical(raw)
+    assert not is_usable(raw)
     with pytest.raises(BadFrame):
         diffie_hellman(X25519PrivateKey.generate(), raw)
 

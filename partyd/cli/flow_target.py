@@ -1,0 +1,86 @@
+"""Which daemon ``flow`` speaks with: the command line, then PARTYD_URL, then what ``flow init`` kept, then this machine's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from partyd.client import DEFAULT_URL, Client, ClientError
+
+FIELDS = ("url", "token_file", "ca_file")
+
+
+@dataclass(frozen=True)
+class Target:
+    """An address, the file with its token, and the file with its authority's certificate."""
+
+    url: str = DEFAULT_URL
+    token_file: str = ""
+    ca_file: str = ""
+
+    def client(self) -> Client:
+        """Return a client of the daemon; raises ClientError when the token cannot be read."""
+        return Client(self.url, token=self._token(), ca_file=Path(self.ca_file) if self.ca_file else None)
+
+    def at(self, url: str) -> Target:
+        """Return the same target under another address."""
+        return replace(self, url=url)
+
+    def _token(self) -> str:
+        if not self.token_file:
+            return ""
+        try:
+            return Path(self.token_file).read_text().strip()
+        except OSError as error:
+            how = "name a file that you may read: flow init --token-file FILE"
+            raise ClientError(f"cannot be read: {error.strerror}", where=self.token_file, how=how) from error
+
+
+def config_path(environ: Mapping[str, str]) -> Path:
+    """Return where ``flow init`` keeps its answer."""
+    base = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME", "~")).expanduser() / ".config")
+    return Path(base) / "partyd" / "flow.json"
+
+
+def load(environ: Mapping[str, str]) -> Target:
+    """Return the target that environment and ``flow init`` name; raises ClientError for a damaged file."""
+    kept = _kept(config_path(environ))
+    url = environ.get("PARTYD_URL") or kept.get("url") or DEFAULT_URL
+    token_file = environ.get("PARTYD_TOKEN_FILE") or kept.get("token_file", "")
+    return Target(url, token_file, kept.get("ca_file", ""))
+
+
+def save(target: Target, environ: Mapping[str, str]) -> Path:
+    """Keep ``target`` for later commands and return the file."""
+    path = config_path(environ)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps({name: getattr(target, name) for name in FIELDS}, indent=1) + "\n")
+    partial.replace(path)
+    return path
+
+
+def url_of(url: str, ip: str, port: int | None, default: str) -> str:
+    """Return the address that ``--url``, or ``--ip`` and ``--port``, name; else ``default``."""
+    if url:
+        return url
+    if not ip and port is None:
+        return default
+    host = f"[{ip}]" if ":" in ip and not ip.startswith("[") else ip
+    return f"http://{host or '127.0.0.1'}:{port or 9380}"
+
+
+def _kept(path: Path) -> dict[str, str]:
+    try:
+        document = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ClientError(
+            f"cannot be read: {error}", where=str(path), how="write it anew: flow init --reset"
+        ) from error
+    if not isinstance(document, dict):
+        raise ClientError("holds no JSON object", where=str(path), how="write it anew: flow init --reset")
+    return {name: str(document.get(name) or "") for name in FIELDS}
