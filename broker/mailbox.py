@@ -27,6 +27,8 @@ from broker.rules import is_party_id, matches, may_publish, may_subscribe
 from broker.settings import Limits
 
 LISTENER: Final = "default"
+_MAX_FILTERS = 100  # of one session; a daemon needs one for each of its roles
+_FAILURE = 0x80
 _MAX_DELIVERIES = 60_000  # packet ids of one session end at 65,535 (MQTT 3.1.1 §2.3.1)
 
 
@@ -45,12 +47,18 @@ class MailboxRules(BaseTopicPlugin):  # type: ignore[misc]
         self, *, session: Session | None = None, topic: str | None = None, action: Action | None = None
     ) -> bool:
         """Say whether the session's party may do this."""
-        party = (session.username if session else None) or ""
+        if session is None or topic is None:
+            return False
         rule = may_publish if action == Action.PUBLISH else may_subscribe
-        allowed = topic is not None and rule(party, topic)
-        if not allowed:
-            log.warning("refused", party=party, action=str(action), topic_chars=len(topic or ""))
-        return allowed
+        return rule(session.username or "", topic) or _refuse(session, str(action), topic)
+
+
+def _refuse(session: Session, action: str, topic: str) -> bool:
+    """Return False, and log the first refusal of a session: a hostile party must not fill the disk."""
+    if not session.attributes.setdefault("broker.refused", False):
+        session.attributes["broker.refused"] = True
+        log.warning("refused", party=session.username, action=action, topic_chars=len(topic))
+    return False
 
 
 class _Outlet(asyncio.Queue[ApplicationMessage]):
@@ -98,6 +106,13 @@ class MailboxBroker(Broker):  # type: ignore[misc]
             delivery.cancel()
         await asyncio.gather(*deliveries, return_exceptions=True)
 
+    async def add_subscription(self, subscription: tuple[str, int], session: Session) -> int:
+        """Subscribe a session, up to a number of filters; returns what SUBACK says (MQTT 3.1.1 §3.9.3)."""
+        for topic_filter in [unused for unused, subscribers in self._subscriptions.items() if not subscribers]:
+            del self._subscriptions[topic_filter]  # amqtt keeps the filter of the last who unsubscribed
+        held = sum(any(holder is session for holder, _ in holders) for holders in self._subscriptions.values())
+        return int(await super().add_subscription(subscription, session)) if held < _MAX_FILTERS else _FAILURE
+
     async def retain_message(
         self,
         source_session: Session | None,
@@ -109,9 +124,8 @@ class MailboxBroker(Broker):  # type: ignore[misc]
 
     def publish(self, session: Session, topic: str, data: bytes | bytearray, max_qos: int = 1) -> None:
         """Deliver to every subscriber, if the session's party may publish on the topic."""
-        party = session.username or ""
-        if not may_publish(party, topic):
-            log.warning("refused", party=party, action="publish", topic_chars=len(topic))
+        if not may_publish(session.username or "", topic):
+            _refuse(session, "publish", topic)
             return
         for topic_filter, subscribers in self._subscriptions.items():
             if matches(topic_filter, topic):

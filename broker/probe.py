@@ -106,7 +106,8 @@ class _Probe:
 
     def foreign_filters(self) -> list[str]:
         """List filters that would show the stranger another party's mail."""
-        return [f"partyd/1/{self._owner.party}/#", "#", "partyd/#", "partyd/1/+/#", "+/+/+/+/#"]
+        mailbox = f"partyd/1/{self._owner.party}/#"
+        return [mailbox, "#", "partyd/#", "partyd/1/+/#", "+/+/+/+/#", f"$share/check/{mailbox}", "$MQTT/#"]
 
     async def eavesdropping_yields_nothing(self, topic_filter: str) -> Finding:
         advice = "Let a party read partyd/1/ID/# only, whatever it subscribes to."

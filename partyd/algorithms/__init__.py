@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from partyd.algorithms.coordinated_lr import coordinated_lr
+from partyd.algorithms.data_split import data_split
 from partyd.algorithms.linear_score import linear_score
+from partyd.algorithms.millionaires import millionaires
+from partyd.algorithms.psi import psi
 from partyd.algorithms.secure_sum import secure_sum
 from partyd.federation.algorithm import Algorithm
 
-ALGORITHMS: tuple[Algorithm[Any], ...] = (secure_sum, coordinated_lr, linear_score)
+ALGORITHMS: tuple[Algorithm[Any], ...] = (secure_sum, millionaires, psi, data_split, coordinated_lr, linear_score)

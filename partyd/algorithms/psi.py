@@ -1,8 +1,8 @@
 """Private set intersection by commutative blinding on an elliptic curve: parties find the ids that all of them have.
 
 Meadows 1986; Huberman, Franklin and Hogg, "Enhancing privacy and trust in electronic communities", EC 1999, section 3;
-on Curve25519 (`partyd.crypto.blinding`). With H a hash onto the curve, the guest's secret scalar a and a host's b, drawn
-anew for every attempt: b (a H(x)) = a (b H(y)) exactly when x = y. Both sides send their blinded points in a random
+on Curve25519 (`partyd.crypto.blinding`). With H a hash onto the curve, a and b the guest's and a host's secret scalars,
+new in every attempt: b (a H(x)) = a (b H(y)) exactly when x = y. Both sides send their blinded points in a random
 order, so that a position says nothing about a row.
 
 ===========  ===========  =========================================================================================

@@ -56,7 +56,7 @@ class Flow:
 
 
 def knows_daemon(command: Callable[..., object]) -> Callable[..., object]:
-    """Give a command a `Flow` as its first argument; the options that name the daemon work, but stand in flow's help."""
+    """Give a command a `Flow` as its first argument; the options that name the daemon stand in flow's own help."""
     return _informed(command, hidden=True)
 
 

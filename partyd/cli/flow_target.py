@@ -1,4 +1,4 @@
-"""Which daemon ``flow`` speaks with: the command line, then PARTYD_URL, then what ``flow init`` kept, then this machine's."""
+"""Which daemon ``flow`` speaks with: the command line's, PARTYD_URL's, the one ``flow init`` kept, this machine's."""
 
 from __future__ import annotations
 

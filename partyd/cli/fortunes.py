@@ -9,13 +9,12 @@ import click
 from partyd.cli import sample_jobs
 from partyd.cli.flow_context import Flow
 from partyd.client import Client, ClientError, CsvColumns, Job, Party
+from partyd.client_replies import Fields
 
 DEMO_VALUES = (5_000_000, 7_000_000)
-MAX_FORTUNE = 2**53
-"""Tables hold 64-bit floats, which are exact up to here."""
-
-COMPARISON = "comparison"
-"""The metric that holds the answer: 1 when the guest is richer, -1 when the host is, 0 when they are equal."""
+MAX_FORTUNE = 2**64 - 1
+MAX_EXACT = 2**53
+"""Tables hold 64-bit floats, which are exact up to here; what is larger goes as two halves."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,9 @@ def keep(client: Client, role: str, party_id: str, value: int) -> None:
     if not 0 <= value <= MAX_FORTUNE:
         raise click.UsageError(f"--{role}-value must be a whole number from 0 to {MAX_FORTUNE}")
     name = sample_jobs.fortune_name(role, party_id)
+    halves = f"id,value_hi,value_lo\n0,{value >> 32},{value & 0xFFFFFFFF}\n"
     client.upload_text(
-        f"id,value\n0,{value}\n",
+        f"id,value\n0,{value}\n" if value <= MAX_EXACT else halves,
         sample_jobs.MILLIONAIRES_NAMESPACE,
         name,
         CsvColumns(sample_id="id"),
@@ -81,14 +81,15 @@ def set_both(
 
 
 def verdict(client: Client, job: Job, guest: str, host: str) -> Verdict:
-    """Return the answer as the guest's task reported it: the sign of its fortune minus the host's."""
-    metrics = client.metrics(job.job_id, sample_jobs.MILLIONAIRES_TASK, Party("guest", guest))
-    if COMPARISON not in metrics:
+    """Return the answer as the guest's task wrote it down."""
+    documents = Fields.of(client.documents(job.job_id, sample_jobs.MILLIONAIRES_TASK, Party("guest", guest)), client.url)
+    answer = next(iter(documents.part("metric").texts("results")), "")
+    verdicts = {
+        "guest is richer": Verdict(f"{guest}/guest", f"guest {guest} is richer than host {host}"),
+        "host is richer": Verdict(f"{host}/host", f"host {host} is richer than guest {guest}"),
+        "equal": Verdict(None, f"guest {guest} and host {host} are equally rich"),
+    }
+    if answer not in verdicts:
         how = "check that guest and host run the same version"
-        raise ClientError(f"the task reported no {COMPARISON}", where=client.url, how=how)
-    sign = metrics[COMPARISON].last
-    if sign == 0:
-        return Verdict(None, f"guest {guest} and host {host} are equally rich")
-    richer, poorer = (f"guest {guest}", f"host {host}") if sign > 0 else (f"host {host}", f"guest {guest}")
-    address = f"{guest}/guest" if sign > 0 else f"{host}/host"
-    return Verdict(address, f"{richer} is richer than {poorer}")
+        raise ClientError(f"the task's answer reads {answer!r:.80}", where=client.url, how=how)
+    return verdicts[answer]

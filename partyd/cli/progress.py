@@ -32,7 +32,7 @@ def is_terminal() -> bool:
 def follow(
     client: Client, job_id: str, show: Show, party: Party = ANY_PARTY, *, wait_s: int = MAX_WAIT_S, until: float = 0.0
 ) -> Job:
-    """Show a job each time it changes until it ends, or until the monotonic time ``until``, and return it as it is then.
+    """Show a job each time it changes until it ends, or until the monotonic time ``until``; return it as it is then.
 
     A daemon that is away for less than a minute (a restart) is waited for; raises Unreachable after that.
     """

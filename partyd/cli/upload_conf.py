@@ -1,4 +1,4 @@
-"""FATE's upload configuration, as ``flow data upload -c`` takes it: what it means here, and what has no meaning here."""
+"""FATE's upload configuration, as ``flow data upload -c`` takes it: what it means here, and what it cannot."""
 
 from __future__ import annotations
 

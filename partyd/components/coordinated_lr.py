@@ -109,8 +109,9 @@ def aligned(table: Table, model: JsonObject) -> tuple[Vector, Vector]:
     missing = [name for name in weights if name not in table.schema.features]
     if missing:
         raise DataError(f"the table lacks the model's feature {missing[0]!r}; use the columns of the training")
-    columns = [table.schema.features.index(name) for name in weights]
-    x, w = np.asarray(table.features[:, columns]), np.array(list(weights.values()), dtype=np.float64)
+    names = sorted(weights)
+    columns = [table.schema.features.index(name) for name in names]
+    x, w = np.asarray(table.features[:, columns]), np.array([weights[name] for name in names], dtype=np.float64)
     return (with_ones(x), np.append(w, model["intercept"])) if "intercept" in model else (x, w)
 
 

@@ -172,7 +172,7 @@ class CipherVector:
         factors = encode_factors(matrix, exponent, magnitude)
         bound = self.bound * factors.bound * max(len(self), 1)
         self.key.insist_on_room(bound)
-        values = multiexp.products_of_powers(self._values, factors.words.T, self.key.n2)
+        values = multiexp.products_of_powers(self._values, factors.words.T, self.key.n)
         return CipherVector(self.key, values, self.exponent + factors.exponent, bound)
 
     # -- leaving --------------------------------------------------------------------------

@@ -1,4 +1,9 @@
-"""Many modular powers at once: fixed bases, products of powers, inverses.
+"""Many powers modulo a square at once: fixed bases, products of powers, inverses.
+
+Paillier computes modulo n^2 (and p^2). A number x = x_0 + x_1 n below n^2 is kept *split* as the pair (x_0, x_1) in
+long products: x y = x_0 y_0 + (x_0 y_1 + x_1 y_0) n (mod n^2), three products and two reductions of half the length,
+which takes 1.3 times less than one product and one reduction of the full length. ``root`` is the n whose square is
+the modulus.
 
 ``products_of_powers`` computes P_j = prod_i b_i^(x_ij) for a whole matrix of signed machine words, which is what
 ``X.T @ [[d]]`` is under Paillier. Two methods share the work (Bernstein, "Pippenger's exponentiation algorithm",
@@ -32,30 +37,57 @@ STRAUS_ROWS = 1024
 """Rows per table of odd powers: bounds its memory (32 powers of 512 bytes each: 16 MB)."""
 STRAUS_COLUMNS = 512
 """Columns whose digits are laid out at once."""
+Split = tuple[mpz, mpz]
+ONE: Split = (mpz(1), mpz(0))
 
 
 class FixedBase:
     """Raise one base to many exponents of ``size`` bytes with a table of 255 powers per byte (Brickell et al. 1992)."""
 
-    def __init__(self, base: mpz, modulus: mpz, size: int) -> None:
-        self._modulus, self._rows = modulus, list[list[mpz]]()
+    def __init__(self, base: mpz, root: mpz, size: int) -> None:
+        self._root, self._rows = root, list[list[Split]]()
+        step = _split(base, root)
         for _ in range(size):
-            row = [mpz(1), base]
+            row = [ONE, step]
             for _ in range(254):
-                row.append(row[-1] * base % modulus)
+                row.append(_product(row[-1], step, root))
             self._rows.append(row)
-            base = row[-1] * base % modulus
+            step = _product(row[-1], step, root)
 
     def powers(self, exponents: bytes) -> list[mpz]:
         """Return base^a for each ``size`` bytes of ``exponents``, read as a little-endian number a."""
-        size, modulus, rows = len(self._rows), self._modulus, self._rows
+        size, root, rows = len(self._rows), self._root, self._rows
         results = []
         for start in range(0, len(exponents), size):
-            power = mpz(1)
+            low, high = ONE
             for row, digit in zip(rows, exponents[start : start + size], strict=True):
-                power = power * row[digit] % modulus
-            results.append(power)
+                a, b = row[digit]
+                carry, rest = gmpy2.f_divmod(low * a, root)
+                low, high = rest, (low * b + high * a + carry) % root
+            results.append(low + high * root)
         return results
+
+
+def _split(number: mpz, root: mpz) -> Split:
+    high, low = gmpy2.f_divmod(number, root)
+    return low, high
+
+
+def _join(split: Split, root: mpz) -> mpz:
+    return split[0] + split[1] * root
+
+
+def _product(x: Split, y: Split, root: mpz) -> Split:
+    """Return x y modulo root^2."""
+    (a, b), (c, d) = x, y
+    carry, low = gmpy2.f_divmod(a * c, root)
+    return low, (a * d + b * c + carry) % root
+
+
+def _square(x: Split, root: mpz) -> Split:
+    a, b = x
+    carry, low = gmpy2.f_divmod(a * a, root)
+    return low, (2 * a * b + carry) % root
 
 
 def invert_all(values: Sequence[mpz], modulus: mpz) -> list[mpz]:
@@ -86,22 +118,22 @@ def powers_of_each(bases: Sequence[mpz], exponents: Sequence[int], modulus: mpz)
     return powers
 
 
-def products_of_powers(bases: Sequence[mpz], exponents: NDArray[np.int64], modulus: mpz) -> list[mpz]:
-    """Return prod_i b_i^(x_ij) for each column j of the matrix ``exponents``, whose entries lie within 2^62."""
+def products_of_powers(bases: Sequence[mpz], exponents: NDArray[np.int64], root: mpz) -> list[mpz]:
+    """Return prod_i b_i^(x_ij) mod root^2 for each column j of ``exponents``, whose entries lie within 2^62."""
     plan = _plan(exponents)
     if plan.method == "pippenger":
-        return _pippenger(bases, exponents, modulus, plan)
-    results = [mpz(1)] * exponents.shape[1]
+        return _pippenger(bases, exponents, root, plan)
+    results, modulus = [mpz(1)] * exponents.shape[1], root * root
     for top in range(0, len(bases), STRAUS_ROWS):
         rows = slice(top, top + STRAUS_ROWS)
-        parts = _straus(bases[rows], exponents[rows], modulus, plan)
+        parts = _straus(bases[rows], exponents[rows], root, plan)
         results = [result * part % modulus for result, part in zip(results, parts, strict=True)]
     return results
 
 
-def naive_products(bases: Sequence[mpz], exponents: NDArray[np.int64], modulus: mpz) -> list[mpz]:
+def naive_products(bases: Sequence[mpz], exponents: NDArray[np.int64], root: mpz) -> list[mpz]:
     """Return what ``products_of_powers`` must return, one power at a time: the oracle of the tests."""
-    results = []
+    results, modulus = [], root * root
     for column in exponents.T.tolist():
         product = mpz(1)
         for base, x in zip(bases, column, strict=True):
@@ -133,21 +165,22 @@ def _plan(exponents: NDArray[np.int64]) -> Plan:
     return min(choices, key=lambda choice: choice[0])[1]
 
 
-def _straus(bases: Sequence[mpz], exponents: NDArray[np.int64], modulus: mpz, plan: Plan) -> list[mpz]:
-    per_base = 1 << (plan.window - 2)
-    table: list[mpz] = []
+def _straus(bases: Sequence[mpz], exponents: NDArray[np.int64], root: mpz, plan: Plan) -> list[mpz]:
+    per_base, modulus = 1 << (plan.window - 2), root * root
+    table: list[Split] = []
     for base in bases:
-        square, power = base * base % modulus, base
+        power = _split(base, root)
+        square = _square(power, root)
         table.append(power)
         for _ in range(per_base - 1):
-            power = power * square % modulus
+            power = _product(power, square, root)
             table.append(power)
     above, below = [], []
     for left in range(0, exponents.shape[1], STRAUS_COLUMNS):
         digits = _naf_digits(exponents[:, left : left + STRAUS_COLUMNS], plan)
         for column in range(digits.shape[2]):
-            above.append(_interleave(table, per_base, digits[:, :, column], modulus))
-            below.append(_interleave(table, per_base, -digits[:, :, column], modulus))
+            above.append(_interleave(table, per_base, digits[:, :, column], root))
+            below.append(_interleave(table, per_base, -digits[:, :, column], root))
     return [a * b % modulus for a, b in zip(above, invert_all(below, modulus), strict=True)]
 
 
@@ -162,31 +195,33 @@ def _naf_digits(exponents: NDArray[np.int64], plan: Plan) -> NDArray[np.int16]:
     return digits
 
 
-def _interleave(table: list[mpz], per_base: int, digits: NDArray[np.int16], modulus: mpz) -> mpz:
+def _interleave(table: list[Split], per_base: int, digits: NDArray[np.int16], root: mpz) -> mpz:
     """Return the product over the positive digits of one column: a squaring per position, a product per digit."""
     positions, rows = np.nonzero(digits > 0)
     counts = np.bincount(positions, minlength=len(digits)).tolist()
     factors = iter((rows * per_base + (digits[positions, rows] >> 1)).tolist())
-    product, started = mpz(1), False
+    low, high = ONE
     for count in counts:
-        if started:
-            product = product * product % modulus
+        if high or low != 1:
+            low, high = _square((low, high), root)
         for factor in islice(factors, count):
-            product = product * table[factor] % modulus if started else table[factor]
-            started = True
-    return product
+            a, b = table[factor]
+            carry, rest = gmpy2.f_divmod(low * a, root)
+            low, high = rest, (low * b + high * a + carry) % root
+    return low + high * root
 
 
-def _pippenger(bases: Sequence[mpz], exponents: NDArray[np.int64], modulus: mpz, plan: Plan) -> list[mpz]:
-    signed = [*bases, *invert_all(bases, modulus)] if np.any(exponents < 0) else list(bases)
+def _pippenger(bases: Sequence[mpz], exponents: NDArray[np.int64], root: mpz, plan: Plan) -> list[mpz]:
+    inverses = invert_all(bases, root * root) if np.any(exponents < 0) else []
+    signed = [_split(base, root) for base in (*bases, *inverses)]
     results = []
     for column in range(exponents.shape[1]):
-        product = mpz(1)
+        product = ONE
         for digits in _radix_digits(exponents[:, column], plan):
-            if product != 1:
-                product = gmpy2.powmod(product, 1 << plan.window, modulus)
-            product = product * _buckets(signed, len(bases), digits, 1 << plan.window, modulus) % modulus
-        results.append(product)
+            for _ in range(plan.window if product != ONE else 0):
+                product = _square(product, root)
+            product = _product(product, _buckets(signed, len(bases), digits, 1 << plan.window, root), root)
+        results.append(_join(product, root))
     return results
 
 
@@ -197,18 +232,18 @@ def _radix_digits(column: NDArray[np.int64], plan: Plan) -> Iterator[NDArray[np.
         yield ((magnitude >> shift) & ((1 << plan.window) - 1)) * sign
 
 
-def _buckets(signed: list[mpz], rows: int, digits: NDArray[np.int64], size: int, modulus: mpz) -> mpz:
+def _buckets(signed: list[Split], rows: int, digits: NDArray[np.int64], size: int, root: mpz) -> Split:
     """Return prod_i b_i^(digit_i): gather equal digits, then take running products from the largest down."""
-    filled: list[mpz | None] = [None] * size
+    filled: list[Split | None] = [None] * size
     used = np.flatnonzero(digits)
     sources = (used + rows * (digits[used] < 0)).tolist()
     for source, digit in zip(sources, np.abs(digits[used]).tolist(), strict=True):
         bucket = filled[digit]
-        filled[digit] = signed[source] if bucket is None else bucket * signed[source] % modulus
-    running, total = mpz(1), mpz(1)
+        filled[digit] = signed[source] if bucket is None else _product(bucket, signed[source], root)
+    running, total = ONE, ONE
     for bucket in reversed(filled[1:]):
         if bucket is not None:
-            running = running * bucket % modulus
-        if running != 1:
-            total = total * running % modulus
+            running = _product(running, bucket, root)
+        if running is not ONE:
+            total = _product(total, running, root)
     return total

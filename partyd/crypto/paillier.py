@@ -93,7 +93,7 @@ class PublicKey:
 
     @cached_property
     def _table(self) -> FixedBase:
-        return FixedBase(self.h_s, self.n2, self.exponent_bytes)
+        return FixedBase(self.h_s, self.n, self.exponent_bytes)
 
     def insist_on_room(self, bound: int) -> None:
         """Raise EncodingOverflow unless integers up to ``bound`` fit the plaintext space."""
@@ -200,7 +200,7 @@ class _Half:
 
     @cached_property
     def table(self) -> FixedBase:
-        return FixedBase(self._public.h_s % self.square, self.square, self._public.exponent_bytes)
+        return FixedBase(self._public.h_s % self.square, self.prime, self._public.exponent_bytes)
 
     def residues(self, count: int, rng: Prg) -> list[mpz]:
         """Return random n-th residues modulo p^2: u^p for u in 1..p-1 (u -> u^q permutes these)."""

@@ -74,4 +74,5 @@ class Algorithm(Generic[P]):
             if not any(d.source is message for d in self.disclosures):
                 raise LocalProtocolError(f"{self.name}: no disclosure says what the receiver of {message.__name__} learns")
         for program in self.programs.values():
-            coders(program.state)
+            state: type[Record] = program.state
+            coders(state)

@@ -28,7 +28,7 @@ max_payload: {limit}
 authorization {{ users = [ {users} ] }}
 """
 NATS_USER = """
-{{ user: "{party}", password: "{password}", permissions: {{
+{{ user: "{party}", password: "{password}", allowed_connection_types: ["MQTT"], permissions: {{
    publish: ["partyd.1.*.{party}.>", "$MQTT.>"],
    subscribe: ["partyd.1.{party}", "partyd.1.{party}.>", "$MQTT.>"] }} }}
 """

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import aiomqtt
 import pytest
@@ -173,6 +174,45 @@ def test_broken_and_oversized_packets_end_their_connection_only(packet: bytes) -
             assert len(await late.until_closed()) == 0
             early.writer.write_eof()
             assert len(await early.until_closed()) in (0, 4)
+            await other.subscribe("partyd/1/10000/#", qos=1)
+            await other.publish("partyd/1/10000/10000/x/y", b"alive", qos=1)
+            assert (await anext(other.messages)).payload == b"alive"
+
+    _serve(scenario)
+
+
+def test_a_session_holds_a_bounded_number_of_filters() -> None:
+    async def scenario(running: RunningBroker) -> None:
+        async with _raw(running) as client:
+            await client.exchange(_connect("10000", "a", "x"), 4)
+            codes = [(await client.exchange(_subscribe(f"partyd/1/10000/{i}/#"), 5))[-1] for i in range(102)]
+            assert codes == [1] * 100 + [0x80] * 2
+            filter_0 = _text("partyd/1/10000/0/#")
+            assert (
+                await client.exchange(bytes([0xA2, 2 + len(filter_0)]) + b"\x00\x02" + filter_0, 4)
+                == b"\xb0\x02\x00\x02"
+            )
+            assert (await client.exchange(_subscribe("partyd/1/10000/x/#"), 5))[-1] == 1
+
+    _serve(scenario)
+
+
+def test_random_packets_end_at_most_their_own_connection() -> None:
+    random = Random(1)  # a fixed seed: the same packets every time
+
+    async def attack(running: RunningBroker) -> None:
+        async with _raw(running) as client:
+            client.writer.write(_connect("9999", "b", random.randbytes(4).hex()))
+            for _ in range(5):
+                body = random.randbytes(random.randrange(40))
+                client.writer.write(bytes([random.randrange(256), len(body)]) + body)
+            client.writer.write_eof()
+            await client.until_closed()
+
+    async def scenario(running: RunningBroker) -> None:
+        for _ in range(200):
+            await attack(running)
+        async with _client(running, OWNER) as other:
             await other.subscribe("partyd/1/10000/#", qos=1)
             await other.publish("partyd/1/10000/10000/x/y", b"alive", qos=1)
             assert (await anext(other.messages)).payload == b"alive"

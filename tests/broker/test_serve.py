@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -11,10 +12,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import aiomqtt
 import pytest
 
 from broker.certificates import utc_now
-from broker.layout import Plan, initialise
+from broker.identity import Address, Credentials
+from broker.layout import Plan, initialise, revoke
 from broker.settings import Identity
 
 KINDS = ["--embedded", pytest.param("", marks=pytest.mark.needs("mosquitto"))]
@@ -109,3 +112,24 @@ def test_a_missing_mosquitto_is_replaced_by_the_embedded_broker(directory: Path)
         process.terminate()
         process.stderr.read()
     assert started["program"] == "embedded"
+
+
+@pytest.mark.needs("mosquitto")
+def test_mosquitto_refuses_a_revoked_certificate(tmp_path: Path) -> None:
+    initialise(Plan(tmp_path, ("10000", "9999")), utc_now())
+    revoke(tmp_path, "9999", utc_now())
+    kept, refused = (Credentials.read(tmp_path / "parties" / party) for party in ("10000", "9999"))
+
+    async def scenario(port: int) -> None:
+        address = Address("127.0.0.1", port, (tmp_path / "ca.crt").read_bytes())
+        async with kept.client(address) as client:
+            await client.publish("partyd/1/9999/10000/guest/host", b"in", qos=1)
+        with pytest.raises(aiomqtt.MqttError):
+            await refused.client(address, timeout_s=2).__aenter__()
+
+    with subprocess.Popen(_command(tmp_path), stderr=subprocess.PIPE, text=True) as process:
+        asyncio.run(scenario(_listening(process)))
+        process.terminate()
+        assert process.stderr is not None
+        process.stderr.read()
+    assert process.returncode == 0

@@ -60,7 +60,7 @@ def test_a_party_cannot_publish_as_another(target: Target, owner: Credentials, s
     assert asyncio.run(scenario()) == [b"permitted"]
 
 
-@pytest.mark.parametrize("topic_filter", ["partyd/1/{}/#", "#", "partyd/1/+/#", "partyd/1/+/{}/#"])
+@pytest.mark.parametrize("topic_filter", ["partyd/1/{}/#", "#", "partyd/1/+/#", "partyd/1/+/{}/#", "$MQTT/#"])
 def test_a_party_cannot_read_anothers_mailbox(
     target: Target, owner: Credentials, stranger: Credentials, topic_filter: str
 ) -> None:
@@ -109,7 +109,9 @@ def test_a_last_will_tells_the_peer(target: Target, owner: Credentials, stranger
             await receiver.subscribe(f"partyd/1/{owner.party}/#", qos=1)
             dying = stranger.client(target.address, will=will, timeout_s=1)
             await dying.__aenter__()
-            dying._client.socket().close()  # as a killed process does
+            connection = dying._client.socket()
+            assert connection is not None
+            connection.close()  # as a killed process does
             assert isinstance(will.payload, bytes)
             received = await _received_until(receiver, will.payload)
             with pytest.raises(aiomqtt.MqttError):

@@ -1,34 +1,28 @@
-"""Run ``partyd`` command lines in this process, each with a home of its own."""
+"""What the tests of ``flow`` share: a fake daemon, and a home of their own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
+from tests.cli.fake_daemon import Answer, FakeDaemon
 
-class Answer(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
-Partyd = Callable[..., Answer]
+Start = Callable[[dict[str, list[Answer]]], FakeDaemon]
 
 
 @pytest.fixture
-def partyd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Partyd:
-    """Return a function that runs one command line and returns status, standard output and standard error."""
-    from partyd.cli.partyd import run
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    """Return what starts a fake daemon; ``flow`` speaks with the newest one."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.delenv("PARTYD_TOKEN_FILE", raising=False)
+    with ExitStack() as running:
 
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.chdir(tmp_path)
+        def begin(answers: dict[str, list[Answer]]) -> FakeDaemon:
+            daemon = running.enter_context(FakeDaemon(answers))
+            monkeypatch.setenv("PARTYD_URL", daemon.url)
+            return daemon
 
-    def call(*arguments: str | Path) -> Answer:
-        status = run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return Answer(status, captured.out, captured.err)
-
-    return call
+        yield begin

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from partyd.algorithms.coordinated_lr import CoordinatedLrParams, Labelled
+from partyd.algorithms.data_split import DataSplitParams, Splittable
 from partyd.algorithms.linear_score import LinearScoreParams, Scored
+from partyd.algorithms.millionaires import MillionairesParams
+from partyd.algorithms.psi import PsiParams
 from partyd.algorithms.secure_sum import SecureSumParams
 from partyd.federation.algorithm import Params
 from partyd.types import ARBITER, GUEST, HOST, Address
@@ -58,8 +61,26 @@ def linear_score() -> Example:
     return Example(LinearScoreParams(), data)
 
 
+def psi() -> Example:
+    sets = {G: ["a", "b", "c", "d", "e"], H1: ["c", "b", "x"], H2: ["e", "b", "c", "y"]}
+    return Example(PsiParams(chunk_rows=2), {p: np.array([i.encode() for i in ids]) for p, ids in sets.items()})
+
+
+def millionaires() -> Example:
+    x, y = np.array([1, 5, 2**64 - 1], np.uint64), np.array([2, 5, 2**63], np.uint64)
+    return Example(MillionairesParams(chunk_rows=2), {G: x, H1: y})
+
+
+def data_split() -> Example:
+    label = np.array([0.0, 1.0] * 6)
+    return Example(DataSplitParams(stratified=True), {G: Splittable(12, label), H1: Splittable(12), H2: Splittable(12)})
+
+
 EXAMPLES: Mapping[str, Callable[[], Example]] = {
     "secure_sum": secure_sum,
     "coordinated_lr": coordinated_lr,
     "linear_score": linear_score,
+    "psi": psi,
+    "millionaires": millionaires,
+    "data_split": data_split,
 }
