@@ -13,7 +13,6 @@ import shutil
 import signal
 import socket
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,11 +39,19 @@ class Service:
         listen = self.settings.listen
         log.info("broker_listening", program=program, host=listen.host, port=port, tls=listen.tls)
         if self.ready_fd is not None:
-            with os.fdopen(self.ready_fd, "w") as ready:
-                ready.write(f"{port}\n")
+            _tell(self.ready_fd, port)
         if address := os.environ.get("NOTIFY_SOCKET"):
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
                 notify.sendto(b"READY=1", address.replace("@", "\0", 1) if address.startswith("@") else address)
+
+
+def _tell(ready_fd: int, port: int) -> None:
+    try:
+        with os.fdopen(ready_fd, "w") as ready:
+            ready.write(f"{port}\n")
+    except OSError as error:
+        mend = "Name a descriptor that is open for writing and inherited (subprocess: pass_fds)."
+        raise SettingsError(f"--ready-fd cannot be written: {error}", where=str(ready_fd), mend=mend) from error
 
 
 def run(service: Service, *, embedded: bool) -> int:
@@ -85,34 +92,36 @@ async def _run_mosquitto(service: Service, program: str) -> int:
     settings = service.settings
     port = settings.listen.port or _free_port(settings.listen.host)
     settings = settings.model_copy(update={"listen": settings.listen.model_copy(update={"port": port})})
-    with tempfile.TemporaryDirectory(prefix="partyd-broker-") as folder:
-        configuration = _write_configuration(settings, service.directory, Path(folder))
-        child = await asyncio.create_subprocess_exec(
-            *_ending_with_us(), program, "-c", str(configuration), stderr=asyncio.subprocess.PIPE
-        )
-        told_to_end = _forward_signals(child)
-        assert child.stderr is not None
-        await _pass_log(child.stderr, service, port)
-        code = await child.wait()
+    configuration = _configuration(settings, service.directory)
+    child = await asyncio.create_subprocess_exec(
+        *_ending_with_us(),
+        program,
+        *("-c", f"/dev/fd/{configuration}"),
+        stderr=asyncio.subprocess.PIPE,
+        pass_fds=[configuration],
+    )
+    os.close(configuration)
+    told_to_end = _forward_signals(child)
+    assert child.stderr is not None
+    await _pass_log(child.stderr, service, port)
+    code = await child.wait()
     if code != 0 and not told_to_end.is_set():
         raise StartError(f"mosquitto ended with {code}", where=program, mend="Its own lines above say why.")
     log.info("broker_stopped")
     return 0
 
 
-def _write_configuration(settings: Settings, directory: Path, folder: Path) -> Path:
-    configuration = folder / "mosquitto.conf"
-    if os.geteuid() != 0:
-        configuration.write_text(mosquitto.render(settings, directory), encoding="utf-8")
-        return configuration
-    try:
-        owner = pwd.getpwuid(directory.stat().st_uid)
-    except KeyError:
-        mend = "Give the directory to a user of this machine (chown)."
-        raise SettingsError("its owner is unknown here", where=str(directory), mend=mend) from None
-    configuration.write_text(mosquitto.render(settings, directory, user=owner.pw_name), encoding="utf-8")
-    for path in (folder, configuration):
-        os.chown(path, owner.pw_uid, owner.pw_gid)
+def _configuration(settings: Settings, directory: Path) -> int:
+    """Write mosquitto.conf into memory, for the child to inherit: no file stays behind when we are killed."""
+    user = None
+    if os.geteuid() == 0:  # mosquitto as root becomes the user whose files it must read
+        try:
+            user = pwd.getpwuid(directory.stat().st_uid).pw_name
+        except KeyError:
+            mend = "Give the directory to a user of this machine (chown)."
+            raise SettingsError("its owner is unknown here", where=str(directory), mend=mend) from None
+    configuration = os.memfd_create("mosquitto.conf")
+    os.write(configuration, mosquitto.render(settings, directory, user=user).encode())
     return configuration
 
 

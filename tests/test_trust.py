@@ -11,7 +11,7 @@ from partyd.errors import BadValue, ConfigError
 from partyd.layout import Layout
 from partyd.trust import RENEW_BEFORE_S, Own, create_own, find_peer, open_own, pin, read_own, read_peers, renew_peer
 from partyd.types import GUEST, HOST, Address
-from partyd.wire.card import MAX_LIFETIME_S
+from partyd.wire.card import MAX_LIFETIME_S, Card
 
 NOW = 1_800_000_000
 DAY = 86_400
@@ -121,7 +121,7 @@ def test_a_rotated_kx_card_replaces_the_old_one_without_a_new_pin(ours: Layout, 
         renew_peer(ours, renewed, known.card, NOW + DAY)
 
 
-def peer_card(layout: Layout) -> trust.Card:
+def peer_card(layout: Layout) -> Card:
     return read_own(layout, PEER).card
 
 

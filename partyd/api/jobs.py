@@ -119,12 +119,13 @@ class Jobs:
         return success({name: json.loads(text) for name, text in documents.items()})
 
     async def data(self, request: web.Request) -> web.Response:
-        """Return the first rows of an output table, to the owner."""
+        """Return rows of an output table from row ``begin``, to the owner."""
         node, record = await self._find(request)
         task = self._named_task(record, request)
         port = request.query.get("output_key") or self._first_data_port(record, task)
         table = await asyncio.to_thread(node.runner.read_output, record.job, task, port)
-        rows = min(number(request.query, "limit", PREVIEW_ROWS, PREVIEW_ROWS), len(table))
+        begin = number(request.query, "begin", 0, 1 << 40)
+        end = min(begin + number(request.query, "limit", PREVIEW_ROWS, PREVIEW_ROWS), len(table))
         header = [table.schema.sample_id, *([table.schema.label] if table.schema.label else []), *table.schema.features]
         lines = [
             [
@@ -132,7 +133,7 @@ class Jobs:
                 *([float(table.label[i])] if table.label is not None else []),
                 *map(float, table.features[i]),
             ]
-            for i in range(rows)
+            for i in range(begin, end)
         ]
         return success({"count": len(table), "header": header, "rows": lines})
 
@@ -171,6 +172,7 @@ class Jobs:
             "parties": [{"role": g.role, "party_id": list(g.party_id)} for g in record.spec.dag.parties],
             "status": record.status.value,
             "stalled_by": self._stalled_by(node, record),
+            "accepted": [str(address) for address in record.accepted],
             "progress": self._progress(record),
             "create_time": int(record.created_at * 1000),
             "start_time": None if record.started_at is None else int(record.started_at * 1000),

@@ -24,7 +24,8 @@ def query(flow: Flow) -> None:
     rows += [(p.me, p.peer, _session(p), f"{p.outbox_messages} messages", p.fingerprint) for p in peers]
     lines += columns(rows) if peers else ["no peers yet; add one with: partyd peer add CARD"]
     flow.answer(
-        {"site": found, "peers": peers}, [*lines, *(f"also here: {s.address} at {s.url}" for s in found.siblings)]
+        {"site": found, "peers": peers},
+        [*lines, *(f"beside it: {s.address} at {s.url}" for s in found.siblings if s.address not in found.addresses)],
     )
 
 

@@ -82,7 +82,9 @@ def set_both(
 
 def verdict(client: Client, job: Job, guest: str, host: str) -> Verdict:
     """Return the answer as the guest's task wrote it down."""
-    documents = Fields.of(client.documents(job.job_id, sample_jobs.MILLIONAIRES_TASK, Party("guest", guest)), client.url)
+    documents = Fields.of(
+        client.documents(job.job_id, sample_jobs.MILLIONAIRES_TASK, Party("guest", guest)), client.url
+    )
     answer = next(iter(documents.part("metric").texts("results")), "")
     verdicts = {
         "guest is richer": Verdict(f"{guest}/guest", f"guest {guest} is richer than host {host}"),

@@ -16,6 +16,7 @@ from partyd.crypto.identity import KX_LIFETIME_S
 from partyd.errors import ConfigError
 from partyd.layout import make_private_dir, write_private
 from partyd.pidfile import ask_to_reload
+from partyd.types import Address
 from partyd.wire.card import Card
 
 _FOR = click.option("--for", "role", metavar="ROLE", help="Only the keys of this role, where a daemon serves several.")
@@ -60,11 +61,12 @@ def _write_configuration(settings: Settings, keys: Collection[str]) -> str:
 
 
 def _next_steps(settings: Settings, partyd: str) -> str:
+    other = next(peer for peer in ("9999/host", "10000/guest") if Address.parse(peer) not in settings.addresses)
     return f"""next:
   1. {partyd} card export -o {settings.instance}.card
      and send the file to each peer
   2. read the fingerprint above to each peer's administrator, on the telephone or face to face
-  3. {partyd} peer add 9999/host --card THEIR.card --fingerprint THEIRS
+  3. {partyd} peer add {other} --card THEIR.card --fingerprint THEIRS
      for each peer
   4. {partyd} doctor
      checks keys, clock, disk, broker and peers

@@ -106,6 +106,7 @@ def restore(invocation: Invocation, directory: Path) -> None:
     pid = running_pid(layout.pid_file)
     if pid is not None:
         raise ConfigError(f"the daemon (process {pid}) runs; stop it first")
+    make_private_dir(layout.state_dir)
     for role in settings.roles:
         saved = directory / "store" / role.label
         if saved.is_dir():

@@ -2,8 +2,8 @@
 
 Paillier computes modulo n^2 (and p^2). A number x = x_0 + x_1 n below n^2 is kept *split* as the pair (x_0, x_1) in
 long products: x y = x_0 y_0 + (x_0 y_1 + x_1 y_0) n (mod n^2), three products and two reductions of half the length,
-which takes 1.3 times less than one product and one reduction of the full length. ``root`` is the n whose square is
-the modulus.
+which takes a tenth to a third less time than one product and one reduction of the full length. ``root`` is the n whose
+square is the modulus.
 
 ``products_of_powers`` computes P_j = prod_i b_i^(x_ij) for a whole matrix of signed machine words, which is what
 ``X.T @ [[d]]`` is under Paillier. Two methods share the work (Bernstein, "Pippenger's exponentiation algorithm",
@@ -13,8 +13,8 @@ the modulus.
   columns; a column then takes one product per non-zero digit, and non-zero digits have density 1/(w+1). Positive and
   negative digits are gathered in a numerator and a denominator, so that nothing is inverted but one number per
   column.
-- Pippenger's buckets with signed digits: nothing is made per base but its inverse (in a batch), and each window of w
-  bits takes one product per row and two per bucket. Better for few columns and many rows.
+- Pippenger's buckets, digits with the entry's sign: nothing is made per base but its inverse (in a batch), and each
+  window of w bits takes one product per row and two per bucket. Better for few columns and many rows.
 
 ``_plan`` counts the products that each would take and picks the cheaper. Zeros take none. Timing depends on the
 exponents; whoever can time this process is inside the organisation.

@@ -23,6 +23,7 @@ a `WireType`          bin of its own ``to_bytes()``
 from __future__ import annotations
 
 import hmac
+import math
 import struct
 import types
 from collections.abc import Callable
@@ -131,8 +132,8 @@ class Record(BaseModel):
                 strict_map_key=True,
                 max_ext_len=0,
                 max_str_len=MAX_STR_BYTES,
-                max_array_len=MAX_ITEMS,
-                max_map_len=MAX_ITEMS,
+                max_array_len=min(MAX_ITEMS, len(data)),
+                max_map_len=min(MAX_ITEMS, len(data)),
                 max_bin_len=len(data),
             )
         except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
@@ -263,10 +264,9 @@ def _array(dtype: np.dtype[Any]) -> Coder:
         if len(value) < offset:
             raise BadValue("an array's shape is cut off")
         shape = struct.unpack(f">{value[0]}Q", value[1:offset])
-        count = 1
-        for side in shape:
-            count *= side
-        if count * dtype.itemsize != len(value) - offset:
+        if math.prod(max(side, 1) for side in shape) > MAX_RECORD_BYTES:
+            raise BadValue("an array's shape is larger than any array")
+        if math.prod(shape) * dtype.itemsize != len(value) - offset:
             raise BadValue("an array's bytes do not match its shape")
         return np.frombuffer(value, dtype=dtype, offset=offset).reshape(shape)
 

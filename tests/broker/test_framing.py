@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.framing import PacketReader
@@ -31,6 +31,7 @@ def _reader(wire: bytes, limit: int = 1 << 20) -> PacketReader:
     return PacketReader(stream, limit)
 
 
+@settings(deadline=None)
 @given(bodies=st.lists(st.binary(max_size=300), min_size=1, max_size=4))
 def test_packets_come_whole_and_in_order(bodies: list[bytes]) -> None:
     packets = [_packet(3, body) for body in bodies]
@@ -42,6 +43,7 @@ def test_packets_come_whole_and_in_order(bodies: list[bytes]) -> None:
     assert asyncio.run(scenario()) == packets
 
 
+@settings(deadline=None)
 @given(body=st.binary(min_size=1, max_size=300), data=st.data())
 def test_fields_are_served_from_one_packet(body: bytes, data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(body)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from broker.rules import is_party_id, matches, may_publish, may_subscribe
@@ -16,6 +16,7 @@ TOPICS = st.lists(LEVELS, min_size=1, max_size=7).map("/".join)
 MAILBOXES = st.tuples(st.sampled_from(["10000", "9999"]), TOPICS).map(lambda pair: f"partyd/1/{pair[0]}/{pair[1]}")
 
 
+@settings(deadline=None)
 @given(party=PARTIES, topic_filter=TOPICS | MAILBOXES, topic=TOPICS | MAILBOXES)
 @example(party="10000", topic_filter="partyd/1/10000/#", topic="partyd/1/10000/9999/guest/host")
 @example(party="10000", topic_filter="partyd/1/+/#", topic="partyd/1/9999/10000")
@@ -26,6 +27,7 @@ def test_no_allowed_filter_matches_a_topic_outside_the_mailbox(party: str, topic
         assert is_party_id(party)
 
 
+@settings(deadline=None)
 @given(party=PARTIES, topic=TOPICS | MAILBOXES)
 @example(party="10000", topic="partyd/1/9999/10000/guest/host")
 def test_an_allowed_topic_names_its_publisher(party: str, topic: str) -> None:
@@ -34,6 +36,7 @@ def test_an_allowed_topic_names_its_publisher(party: str, topic: str) -> None:
         assert not set("+#\0") & set(topic)
 
 
+@settings(deadline=None)
 @given(
     party=st.from_regex(r"[0-9A-Za-z_-]{1,64}", fullmatch=True), other=st.from_regex(r"[0-9a-z]{1,5}", fullmatch=True)
 )

@@ -1,4 +1,4 @@
-"""What the tests of ``flow`` share: a fake daemon, and a home of their own."""
+"""What the tests of ``flow`` share (a fake daemon, a home of their own), and the fixture that runs ``partyd``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.fake_daemon import Answer, FakeDaemon
+from tests.cli.owner import partyd as partyd
 
 Start = Callable[[dict[str, list[Answer]]], FakeDaemon]
 

@@ -9,24 +9,13 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 
 from partyd import trust
 from partyd.cli import checks
 from partyd.store import Store
-
-
-class Answer(Protocol):
-    status: int
-    out: str
-    err: str
-
-
-class Partyd(Protocol):
-    def __call__(self, *arguments: str | Path) -> Answer: ...
-
+from tests.cli.owner import Partyd
 
 US = ("--instance", "guest-10000")
 ROOT = Path(__file__).parents[2]

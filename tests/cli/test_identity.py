@@ -4,22 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 
 from partyd.wire.card import Card
-
-
-class Answer(Protocol):
-    status: int
-    out: str
-    err: str
-
-
-class Partyd(Protocol):
-    def __call__(self, *arguments: str | Path) -> Answer: ...
-
+from tests.cli.owner import Partyd
 
 FINGERPRINT = re.compile(r"\b(?:[a-z2-7]{4}-){12}[a-z2-7]{4}\b")
 
@@ -80,5 +69,5 @@ def test_a_private_key_is_never_printed(partyd: Partyd, guest: tuple[str, ...], 
     secrets = [line.split(": ")[1] for text in keys for line in text.splitlines() if line.startswith(("id:", "kx:"))]
     assert len(secrets) == 4
     lines = [("identity", "show"), ("card", "export"), ("identity", "rotate"), ("doctor", "--json")]
-    text = "".join("".join(partyd(*guest, *line)[1:]) for line in lines)  # type: ignore[index]
+    text = "".join("".join(partyd(*guest, *line)[1:]) for line in lines)
     assert not any(secret in text for secret in secrets)

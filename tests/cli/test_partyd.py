@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import click
 import pytest
 
 from partyd.cli.partyd import command
 from partyd.config import Settings
-
-
-class Answer(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
-Partyd = Callable[..., Answer]
+from tests.cli.owner import Partyd
 
 
 def commands(group: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

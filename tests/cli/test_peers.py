@@ -7,22 +7,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 
 from partyd.wire.card import Card
-
-
-class Answer(Protocol):
-    status: int
-    out: str
-    err: str
-
-
-class Partyd(Protocol):
-    def __call__(self, *arguments: str | Path) -> Answer: ...
-
+from tests.cli.owner import Partyd
 
 US, THEM = ("--instance", "guest-10000"), ("--instance", "host-9999")
 

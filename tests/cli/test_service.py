@@ -9,7 +9,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 
@@ -17,17 +16,7 @@ from partyd.cli.service import unit_directory, unit_text
 from partyd.errors import ConfigError
 from partyd.pidfile import held
 from partyd.store import Store
-
-
-class Answer(Protocol):
-    status: int
-    out: str
-    err: str
-
-
-class Partyd(Protocol):
-    def __call__(self, *arguments: str | Path) -> Answer: ...
-
+from tests.cli.owner import Partyd
 
 US = ("--instance", "guest-10000")
 
@@ -47,6 +36,7 @@ def test_a_backup_comes_back_whole(partyd: Partyd, state: Path, tmp_path: Path) 
     state.rename(tmp_path / "lost")
     assert partyd("--role", "guest", "--party-id", "10000", "restore", tmp_path / "b").status == 0
     assert partyd(*US, "identity", "show").out == shown
+    assert state.stat().st_mode & 0o077 == 0
     Store.open(state / "store" / "guest").close_now()
 
 

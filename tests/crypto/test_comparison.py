@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 
 import numpy as np
 import pytest
@@ -108,6 +109,21 @@ def test_the_garbler_never_sends_both_labels():
     assert not sent & {tuple(b) for b in zeros.reshape(-1, 2).tolist()}
 
 
+def test_the_transcript_does_not_change_unnoticed():
+    """A change of this digest is a change of the wire: both sides must be of the same release."""
+    labels, choice = choose(np.arange(5, dtype=np.uint64), SENDER.request, Prg(bytes(32), "e"))
+    _, garbled = garble(SENDER, np.full(5, 2, np.uint64), choice, Prg(bytes(32), "g"))
+    _, answer = evaluate(labels, garbled)
+    parts = [SENDER.request.points, choice.point, choice.columns.tobytes(), garbled.key, garbled.seed]
+    parts += [garbled.tables.tobytes(), garbled.colours.tobytes(), answer.labels.tobytes()]
+    assert hashlib.sha256(b"".join(parts)).hexdigest() == TRANSCRIPT
+
+
+def test_secrets_do_not_show():
+    assert str(SENDER.offset) not in repr(SENDER)
+    assert str(SENDER.scalars[0]) not in repr(SENDER)
+
+
 def test_a_false_answer_is_noticed():
     labels, choice = choose(np.array([1, 2], np.uint64), SENDER.request, Prg(bytes(32)))
     zeros, garbled = garble(SENDER, np.array([2, 2], np.uint64), choice, Prg(bytes(32)))
@@ -139,3 +155,6 @@ def test_bad_messages_are_refused():
 def test_only_bounded_vectors_of_words_are_compared(values):
     with pytest.raises(CryptoError):
         choose(values, SENDER.request, Prg(bytes(32)))
+
+
+TRANSCRIPT = "220a6d71f3d46ddac799ee27af32c47cfb8d231401d2bf770056b06dd80e1ea5"

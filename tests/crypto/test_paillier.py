@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 
 import gmpy2
 import numpy as np
@@ -28,6 +29,13 @@ def test_a_key_repeats_from_its_seed():
 
     assert make() == make()
     assert hash(make()) == hash(make())
+
+
+def test_key_and_ciphertexts_from_a_seed_do_not_change_unnoticed(insecure_key):
+    assert insecure_key.public.fingerprint.hex() == FINGERPRINT
+    vector = insecure_key.encrypt(VALUES, Prg(bytes(32), "known")) * 0.5
+    data = vector.rerandomised(Prg(bytes(32), "sent")).to_bytes()
+    assert hashlib.sha256(data).hexdigest() == WIRE
 
 
 def test_fresh_keys_differ():
@@ -95,3 +103,7 @@ def test_secrets_do_not_show(insecure_key):
 def test_bad_factors_are_refused(p, q):
     with pytest.raises(CryptoError):
         PrivateKey(p, q)
+
+
+FINGERPRINT = "2287a5fe3f0604ca"
+WIRE = "2933c8ac20d9277f2f9a2bcdef0ae9a9dec146ba54c2e9540a94498bbb6173c5"

@@ -252,7 +252,7 @@ def test_mail_agrees_with_a_model(tmp_path_factory: pytest.TempPathFactory) -> N
     run_state_machine_as_test(
         MailMachine,
         settings=settings(
-            max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
     assert list(MailMachine.directory.iterdir())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+import apsw
 import pytest
 
 from partyd.errors import StoreError
@@ -85,6 +86,22 @@ def test_forgotten_secrets_are_gone_from_the_files(tmp_path: Path) -> None:
         files = b"".join(path.read_bytes() for path in sorted(tmp_path.glob("partyd.db*")))
     assert seed not in files
     assert state not in files
+
+
+def test_erasing_never_waits_for_a_reader_and_is_made_up_for(tmp_path: Path) -> None:
+    seed = b"the attempt's seed 0123456789"
+    with opened(tmp_path) as store:
+        store.write_now(lambda t: t.begin_attempt(JOB, TASK, 1, seed, b"pin"))
+        slow = apsw.Connection(str(tmp_path / "partyd.db"), flags=apsw.SQLITE_OPEN_READONLY)
+        slow.execute("BEGIN")
+        assert slow.execute("SELECT count(*) FROM attempts").fetchall() == [(1,)]
+        store.write_now(lambda t: t.forget_secrets(JOB))
+        store.write_now(lambda t: t.save_job(JOB, "success", b""))
+        assert seed in (tmp_path / "partyd.db-wal").read_bytes()
+        slow.close()
+        store.write_now(lambda t: t.save_job(JOB, "success", b""))
+        assert store.write_now(lambda t: t.counter("commits")) > 0
+        assert all(seed not in path.read_bytes() for path in tmp_path.glob("partyd.db*"))
 
 
 def test_jobs_newest_first_by_status(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ class ScriptedBroker:
     async def answer(self, head: int, body: bytes, writer: asyncio.StreamWriter) -> bool:
         five = bool(self.versions) and self.versions[-1] == 5
         if head >> 4 == CONNECT:
-            return self.connect(body, writer)
+            return await self.connect(body, writer)
         if head >> 4 == SUBSCRIBE:
             codes = bytes([self.suback_code]) * 2
             reply = body[:2] + (b"\0" if five else b"") + codes
@@ -67,9 +67,11 @@ class ScriptedBroker:
             await self.publish(head, body, writer, five)
         return head >> 4 != DISCONNECT
 
-    def connect(self, body: bytes, writer: asyncio.StreamWriter) -> bool:
+    async def connect(self, body: bytes, writer: asyncio.StreamWriter) -> bool:
         version, flags = body[6], body[7]
-        self.versions.append(version)
+        async with self.got:
+            self.versions.append(version)
+            self.got.notify_all()
         self.wills += bool(flags & 4)
         start = 10 + (version == 5)
         self.clients.append(body[start + 2 : start + 2 + int.from_bytes(body[start : start + 2], "big")])
@@ -89,6 +91,10 @@ class ScriptedBroker:
         async with self.got:
             self.published.append(body[2 : 2 + length])
             self.got.notify_all()
+
+    async def until_connected(self, count: int) -> None:
+        async with self.got:
+            await self.got.wait_for(lambda: len(self.versions) >= count)
 
     async def until_published(self, count: int) -> None:
         async with self.got:
@@ -197,8 +203,7 @@ def test_refusals_say_what_to_check(connack: int, suback: int, word: str) -> Non
         broker.connack_code, broker.suback_code = connack, suback
         with capture_logs() as logs:
             async with running(broker, wait=False) as (transport, _):
-                while not any(entry["event"] == "broker_unreachable" for entry in logs):
-                    await asyncio.sleep(0)
+                await broker.until_connected(3)
                 with pytest.raises(TransportDown):
                     await transport.publish(GUEST, HOST, b"x")
         reasons = [entry["reason"] for entry in logs if entry["event"] == "broker_unreachable"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +18,7 @@ def test_it_holds_what_a_set_holds(numbers: list[int]) -> None:
     expected = set(numbers)
     assert {n for n in range(62) if n in ranges} == expected
     held = list(ranges)
-    assert all(a_last + 1 < b_first for (_, a_last), (b_first, _) in zip(held, held[1:], strict=False))
+    assert all(a_last + 1 < b_first for (_, a_last), (b_first, _) in itertools.pairwise(held))
     assert all(ranges.around(n) is not None for n in expected)
 
 

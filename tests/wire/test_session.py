@@ -92,7 +92,7 @@ class Hostile(RuleBasedStateMachine):
 
 TestHostile = Hostile.TestCase
 TestHostile.settings = settings(
-    max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=15, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
 
 
@@ -199,7 +199,7 @@ def test_a_hostile_record_inside_a_good_frame_is_rejected() -> None:
 
 
 def test_closing_drops_the_keys() -> None:
-    world, guest, _ = settled()
+    _, guest, _ = settled()
     guest.session.close()
     assert not guest.session.established
     with pytest.raises(LocalProtocolError):
