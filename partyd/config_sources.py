@@ -152,7 +152,7 @@ def _from_file(path: Path) -> Source:
             raw = stream.read(_MAX_FILE_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}; write one with `partyd init`") from error
-    return Source(lambda key: f"{path}, {key}", path.absolute().parent, dict(_flat(parse_toml(raw, path))))
+    return Source(lambda key: f"{path}, {key}", path.absolute().parent, dict(flat(parse_toml(raw, path))))
 
 
 def parse_toml(raw: bytes, path: Path) -> dict[str, object]:
@@ -165,11 +165,11 @@ def parse_toml(raw: bytes, path: Path) -> dict[str, object]:
         raise ConfigError(f"{path}: no valid TOML: {str(error)[:256]}; see conf/partyd.toml") from error
 
 
-def _flat(table: Mapping[str, object], prefix: str = "", depth: int = 0) -> Iterator[tuple[str, object]]:
+def flat(table: Mapping[str, object], prefix: str = "", depth: int = 0) -> Iterator[tuple[str, object]]:
     """Yield ``section.key`` and value; tables deeper than any of ours are named by their path alone."""
     for key, value in table.items():
         if isinstance(value, dict) and value and depth < 3:
-            yield from _flat(value, f"{prefix}{key}.", depth + 1)
+            yield from flat(value, f"{prefix}{key}.", depth + 1)
         elif not isinstance(value, dict) or f"{prefix}{key}" not in Settings.model_fields:
             yield f"{prefix}{key}", value
 

@@ -80,9 +80,11 @@ def layout_of(settings: Settings) -> Layout:
     return Layout(settings.state_dir)
 
 
-def naming(settings: Settings, environ: Mapping[str, str]) -> str:
+def naming(settings: Settings, invocation: Invocation) -> str:
     """Return how to name this daemon on a command line: ``partyd --instance guest-10000``."""
-    if settings.state_dir == state_base(environ) / settings.instance:
+    if invocation.files:
+        return " ".join(["partyd", *(f"--config {shlex.quote(str(path))}" for path in invocation.files)])
+    if settings.state_dir == state_base(invocation.environ) / settings.instance:
         return f"partyd --instance {settings.instance}"
     return f"partyd --state-dir {shlex.quote(str(settings.state_dir))}"
 

@@ -41,9 +41,11 @@ def command(folder: Path, port: int, once: bool) -> int:
     begun = time.monotonic()
     report.insist_on_scikit_learn()
     report.title(f"Starting a federation: guest {GUEST}, hosts {HOST} and {GUEST}, arbiter {ARBITER}, a broker")
-    with federation(folder.absolute(), port) as running:
+    with federation(folder.absolute(), port) as starting:
+        users = tables.load_users()
+        running = starting.ready()
         report.line(f"ready after {time.monotonic() - begun:.1f} s; its log is {running.log}")
-        difference = _train_and_compare(running, folder)
+        difference = _train_and_compare(running, users, folder)
         _ask_the_small_questions(running)
         if difference > MAX_DIFFERENCE:
             raise DemoError(f"the AUC differs from scikit-learn's by {difference:.4f}, more than {MAX_DIFFERENCE}")
@@ -55,8 +57,7 @@ def command(folder: Path, port: int, once: bool) -> int:
     return 0
 
 
-def _train_and_compare(running: Federation, folder: Path) -> float:
-    users = tables.load_users()
+def _train_and_compare(running: Federation, users: Users, folder: Path) -> float:
     files = _share_out(running, users, folder)
     with running.client(f"{GUEST}/guest") as client:
         job = _train(client)

@@ -41,12 +41,49 @@ class Federation:
         return Client(self.urls[address])
 
     def wait(self) -> int:
-        """Wait until the federation ends."""
+        """Wait until the federation ends, and return its status."""
         return self.process.wait()
 
 
+@dataclass(frozen=True)
+class Starting:
+    """A federation on its way."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    port: int
+    deadline: float
+
+    def ready(self) -> Federation:
+        """Wait until every daemon takes work and has a session with every other; raises DemoError."""
+        with Client(f"http://127.0.0.1:{self.port}") as first:
+            self._wait_ready(first)
+            urls = {sibling.address: sibling.url for sibling in first.site().siblings}
+        for url in urls.values():
+            with Client(url) as client:
+                self._wait_ready(client)
+                self._wait_sessions(client)
+        return Federation(self.process, self.log, urls)
+
+    def _wait_ready(self, client: Client) -> None:
+        while not client.is_ready():
+            self._pause(f"{client.url} is not ready")
+
+    def _wait_sessions(self, client: Client) -> None:
+        while missing := _without_session(client):
+            self._pause(f"{client.url} has no session with {', '.join(missing)}")
+
+    def _pause(self, what: str) -> None:
+        if self.process.poll() is not None:
+            status = self.process.returncode
+            raise DemoError(f"the federation ended with status {status}; {self.log} ends with:\n{_tail(self.log)}")
+        if time.monotonic() > self.deadline:
+            raise DemoError(f"{what} after {START_TIMEOUT_S:g} s; {self.log} ends with:\n{_tail(self.log)}")
+        time.sleep(PAUSE_S)
+
+
 @contextmanager
-def federation(folder: Path, port: int) -> Iterator[Federation]:
+def federation(folder: Path, port: int) -> Iterator[Starting]:
     """Start a federation with its state in ``folder``; it is ended on the way out. Raises DemoError."""
     _insist_on_free_ports(port)
     folder.mkdir(parents=True, exist_ok=True)
@@ -57,46 +94,16 @@ def federation(folder: Path, port: int) -> Iterator[Federation]:
             command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
         )
     try:
-        yield _started(process, log, port)
+        yield Starting(process, log, port, time.monotonic() + START_TIMEOUT_S)
     finally:
         _end(process)
 
 
-def _started(process: subprocess.Popen[bytes], log: Path, port: int) -> Federation:
-    deadline = time.monotonic() + START_TIMEOUT_S
-    with Client(f"http://127.0.0.1:{port}") as first:
-        _wait_ready(first, process, log, deadline)
-        urls = {sibling.address: sibling.url for sibling in first.site().siblings}
-    for url in urls.values():
-        with Client(url) as client:
-            _wait_ready(client, process, log, deadline)
-            _wait_sessions(client, process, log, deadline)
-    return Federation(process, log, urls)
-
-
-def _wait_ready(client: Client, process: subprocess.Popen[bytes], log: Path, deadline: float) -> None:
-    while not client.is_ready():
-        _insist_on_life(process, log, deadline, f"{client.url} is not ready")
-        time.sleep(PAUSE_S)
-
-
-def _wait_sessions(client: Client, process: subprocess.Popen[bytes], log: Path, deadline: float) -> None:
-    while True:
-        try:
-            missing = [peer.peer for peer in client.peers() if not peer.established]
-        except Unreachable as error:
-            missing = [str(error)]
-        if not missing:
-            return
-        _insist_on_life(process, log, deadline, f"{client.url} has no session with {', '.join(missing)}")
-        time.sleep(PAUSE_S)
-
-
-def _insist_on_life(process: subprocess.Popen[bytes], log: Path, deadline: float, what: str) -> None:
-    if process.poll() is not None:
-        raise DemoError(f"the federation ended with status {process.returncode}; {log} ends with:\n{_tail(log)}")
-    if time.monotonic() > deadline:
-        raise DemoError(f"{what} after {START_TIMEOUT_S:g} s; {log} ends with:\n{_tail(log)}")
+def _without_session(client: Client) -> list[str]:
+    try:
+        return [peer.peer for peer in client.peers() if not peer.established]
+    except Unreachable as error:
+        return [str(error)]
 
 
 def _insist_on_free_ports(port: int) -> None:

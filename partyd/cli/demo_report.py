@@ -57,7 +57,7 @@ def score_of(metrics: Mapping[str, Metric]) -> Score:
 
 def compare(ours: Sequence[Score], pooled: Sequence[Score]) -> float:
     """Print both models side by side and return the larger difference in AUC."""
-    rows = [("", "rows", "AUC", "KS", "scikit-learn, pooled: AUC", "KS", "difference in AUC")]
+    rows: list[tuple[str, ...]] = [("", "rows", "AUC", "KS", "scikit-learn, pooled: AUC", "KS", "difference in AUC")]
     for name, our, their in zip(("train", "held out"), ours, pooled, strict=True):
         figures = (f"{value:.4f}" for value in (our.auc, our.ks, their.auc, their.ks))
         rows.append((name, str(their.rows), *figures, f"{our.auc - their.auc:+.4f}"))

@@ -15,7 +15,7 @@ from partyd.config_example import render
 from partyd.crypto.identity import KX_LIFETIME_S
 from partyd.errors import ConfigError
 from partyd.layout import make_private_dir, write_private
-from partyd.pidfile import ask_to_reload
+from partyd.pidfile import ask_to_reload, running_pid
 from partyd.types import Address
 from partyd.wire.card import Card
 
@@ -43,8 +43,9 @@ def init(invocation: Invocation, org: str | None, broker_url: str | None) -> Non
         own = (trust.create_own if is_new else trust.open_own)(layout, address, settings.org, trust.now_s())
         click.echo(f"{address}: keys {'made' if is_new else 'kept'}, fingerprint {own.identity.fingerprint}")
     keys = {*chosen, *invocation.overrides} - {"party_id", "roles", "state_dir"}
-    click.echo(f"configuration: {_write_configuration(settings, keys)}")
-    click.echo(_next_steps(settings, naming(settings, invocation.environ)))
+    written = _write_configuration(settings, keys) if not invocation.files else f"{invocation.files[0]} (kept)"
+    click.echo(f"configuration: {written}")
+    click.echo(_next_steps(settings, naming(settings, invocation)))
 
 
 def _write_configuration(settings: Settings, keys: Collection[str]) -> str:
@@ -109,7 +110,8 @@ def rotate(invocation: Invocation, which: str, role: str | None) -> None:
     for address in chosen_addresses(settings, role):
         own = trust.rotate(layout, address, settings.org, trust.now_s(), replace_id=which == "id")
         click.echo(f"{address}: new {which} key, card serial {own.card.serial}, fingerprint {own.identity.fingerprint}")
-    tell_daemon(invocation)
+    if running_pid(layout.pid_file) is not None:
+        click.echo("a daemon runs here: restart it, it took its keys at its start")
     if which == "id":
         click.echo("next: send the new card to each peer; each runs `partyd peer add` with the new fingerprint")
     else:

@@ -77,16 +77,18 @@ class PlainLines:
 
     def __call__(self, job: Job) -> None:
         """Show a job."""
-        self._say("", "", job.status, f"job {job.job_id} is {job.status}")
+        if not job.is_ended:
+            self._say("", "", job.status, f"job {job.job_id} is {job.status}")
         for task in job.tasks:
-            if task.status != "pass":
-                self._say(task.name, job.me, task.status, f"{task.name} at {job.me} is {task.status}")
+            self._say(task.name, job.me, task.status, f"{task.name} at {job.me} is {task.status}")
         for party, tasks in job.remote.items():
             for name, status in tasks.items():
                 self._say(name, party, status, f"{name} at {party} is {status}")
+        if job.is_ended:
+            self._say("", "", job.status, f"job {job.job_id} is {job.status}")
 
     def _say(self, task: str, party: str, status: str, line: str) -> None:
-        if self._shown.get((task, party), "waiting" if task else "") != status:
+        if status != "pass" and self._shown.get((task, party), "waiting" if task else "") != status:
             self._shown[task, party] = status
             self._echo(f"{time.strftime('%H:%M:%S')} {line}")
 

@@ -85,7 +85,7 @@ def breast_lr(guest: str, host: str, arbiter: str, *, namespace: str = "demo") -
 LR_PARAMETERS: Mapping[str, object] = {
     "epochs": 20,
     "batch_size": None,
-    "optimizer": {"method": "sgd", "penalty": "l2", "alpha": 0.01, "optimizer_params": {"lr": 0.15, "momentum": 0.8}},
+    "optimizer": {"method": "sgd", "penalty": "l2", "alpha": 0.01, "optimizer_params": {"lr": 0.2, "momentum": 0.5}},
     "init_param": {"fit_intercept": True},
 }
 

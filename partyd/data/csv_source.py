@@ -45,10 +45,10 @@ def read_csv(path: Path, form: CsvFormat) -> tuple[Table, list[str]]:
     """Return the table in ``path`` and a line for each bad row that was skipped; raises DataError naming the lines."""
     with _open(path) as lines:
         reader = csv.reader(lines, delimiter=form.delimiter)
-        header = [name.strip() for name in next(reader, [])]
-        places = _Places.find(header, form, path)
         columns = _Columns()
         try:
+            header = [name.strip() for name in next(reader, [])]
+            places = _Places.find(header, form, path)
             for row in reader:
                 if row:
                     _read_row(row, reader.line_num, places, columns)

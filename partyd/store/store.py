@@ -95,7 +95,8 @@ class Store:
 
         Whatever ``work`` raises undoes its changes alone and is raised here. ``work`` must do nothing but use the
         transaction, quickly. Raises StoreFull without space; ``is_vital`` work is then run once more with the reserve
-        given up. After a StoreError at the commit the changes may still turn out to be there: repeat the call.
+        given up. After a StoreError at the commit, or a cancellation, the changes may still turn out to be there:
+        repeat the call.
         """
         try:
             return await self._submit_write(work)

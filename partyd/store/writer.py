@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import apsw
 
-from partyd.errors import PartydError, StoreCorrupt, StoreError
+from partyd.errors import PartydError, StoreError
 from partyd.store import faults
 from partyd.store.blobs import Blobs
 from partyd.store.lanes import Item, Lane, fail, settle_all
@@ -162,6 +162,6 @@ class Writer:
 
 
 def _undone(error: BaseException) -> StoreError:
-    if isinstance(error, StoreCorrupt | StoreError):
+    if isinstance(error, StoreError):
         return error
     return StoreError(f"SQLite undid the whole transaction: {error}")

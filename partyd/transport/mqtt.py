@@ -37,6 +37,7 @@ from partyd.transport.mqtt_client import (
     Connection,
     MqttConnectError,
     NoAnswer,
+    heed_cancellation,
 )
 from partyd.types import Address
 
@@ -108,6 +109,7 @@ class MqttTransport:
             try:
                 reason = await self._live()
             except aiomqtt.MqttError as error:
+                heed_cancellation()
                 reason = self._explain(error)
             if loop.time() - began >= STABLE_S:
                 waits = delays(self._uniform)
@@ -187,6 +189,7 @@ class MqttTransport:
 
     async def _subscribe(self, connection: Connection) -> None:
         granted = await connection.subscribe([(topic, 1) for topic in subscriptions(self._local)])
+        heed_cancellation()
         codes = [code if isinstance(code, int) else code.value for code in granted]
         if any(code >= FAILURE for code in codes):
             raise SubscriptionRefused(f"codes {codes}")

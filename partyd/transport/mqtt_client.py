@@ -46,6 +46,13 @@ class NoAnswer(aiomqtt.MqttError):
     """The broker closed the connection, or let it wait, without a CONNACK."""
 
 
+def heed_cancellation() -> None:
+    """Raise the CancelledError that ``asyncio.wait_for`` of Python 3.11 swallows when its future is done already."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 class Connection(aiomqtt.Client):
     """One connection to a broker."""
 
@@ -81,6 +88,7 @@ class Connection(aiomqtt.Client):
         )
         self.pending_calls_threshold = MANY
         self._deliver = on_message
+        self._abandoned = False
         self._acknowledgements: dict[int, asyncio.Future[int]] = {}
         self.max_packet = MAX_FRAME + PACKET_SLACK
 
@@ -89,15 +97,24 @@ class Connection(aiomqtt.Client):
         connected = False
         try:
             await super().__aenter__()
+            heed_cancellation()
             connected = True
         except aiomqtt.MqttError as error:
+            heed_cancellation()
             if str(error) == "Operation timed out":
                 raise NoAnswer("no CONNACK in time") from error
             raise
         finally:
             if not connected:
+                self._abandoned = True
                 self._client._sock_close()
         return self
+
+    def _client_connect(self) -> None:
+        """Connect, in a thread that cannot be cancelled; if nobody waits any more, close again."""
+        super()._client_connect()
+        if self._abandoned:
+            self._loop.call_soon_threadsafe(self._client._sock_close)
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None

@@ -122,3 +122,13 @@ def test_init_writes_what_it_was_told_and_never_overwrites(partyd: Partyd, tmp_p
     assert second.out.count("keys kept") == 2
     assert "(kept)" in second.out
     assert {path: path.read_bytes() for path in state.rglob("*") if path.is_file()} == before
+
+
+def test_init_with_a_file_leaves_the_settings_there(partyd: Partyd, tmp_path: Path) -> None:
+    file = tmp_path / "guest-10000.toml"
+    file.write_text(f'party_id = "10000"\nroles = ["guest"]\nstate_dir = "{tmp_path / "s"}"\n')
+    answer = partyd("init", "--config", file)
+    assert f"configuration: {file} (kept)" in answer.out
+    assert f"partyd --config {file} doctor" in answer.out
+    assert not list((tmp_path / "s" / "conf").iterdir())
+    assert partyd("--config", file, "identity", "show").status == 0

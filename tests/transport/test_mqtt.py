@@ -32,9 +32,16 @@ class ScriptedBroker:
         self.clients: list[bytes] = []
         self.wills = 0
         self.published: list[bytes] = []
+        self.writers: list[asyncio.StreamWriter] = []
         self.got = asyncio.Condition()
 
+    def cut(self) -> None:
+        """Drop every connection, as a killed broker does."""
+        for writer in self.writers:
+            writer.transport.abort()
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.append(writer)
         try:
             while True:
                 kind, body = await self.packet(reader)
@@ -114,15 +121,17 @@ async def running(
     assert isinstance(transport, MqttTransport)
     transport.set_peers([HOST])
     connected = asyncio.Event()
-    async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
-        task = group.create_task(
-            transport.run(on_frame, lambda up: connected.set() if up else connected.clear(), on_presence)
-        )
-        if wait:
-            await connected.wait()
-        yield transport, server
-        task.cancel()
-    server.close()
+    try:
+        async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
+            task = group.create_task(
+                transport.run(on_frame, lambda up: connected.set() if up else connected.clear(), on_presence)
+            )
+            if wait:
+                await connected.wait()
+            yield transport, server
+            task.cancel()
+    finally:
+        server.close()
 
 
 def run(scenario: Callable[[], Awaitable[None]]) -> None:
@@ -162,7 +171,7 @@ def test_publishes_in_flight_fail_when_the_connection_dies() -> None:
         async with running(broker) as (transport, _):
             pending = [asyncio.ensure_future(transport.publish(GUEST, HOST, b"x")) for _ in range(80)]
             await broker.until_published(20)
-            transport._connection._client._sock.shutdown(2)
+            broker.cut()
             results = await asyncio.gather(*pending, return_exceptions=True)
             assert all(isinstance(result, TransportDown) for result in results[:64])
 
@@ -208,6 +217,20 @@ def test_refusals_say_what_to_check(connack: int, suback: int, word: str) -> Non
                     await transport.publish(GUEST, HOST, b"x")
         reasons = [entry["reason"] for entry in logs if entry["event"] == "broker_unreachable"]
         assert word in reasons[0]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("turns", range(12))
+def test_leaving_while_connecting_leaves(turns: int) -> None:
+    async def scenario() -> None:
+        broker = ScriptedBroker()
+        broker.connack_code = 0x87
+        async with running(broker, wait=False):
+            await broker.until_connected(1 + turns % 3)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+        assert broker.versions
 
     run(scenario)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -98,3 +99,11 @@ def test_the_vectors_of_the_documentation_hold(name: str, record: Record, expect
 def test_numbers_out_of_range_are_our_own_mistake(record: Record) -> None:
     with pytest.raises(LocalProtocolError):
         encode(BOOT, record)
+
+
+def test_the_documentation_shows_these_bytes() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "wire-format.md").read_text(encoding="utf-8")
+    section = text.partition("## 6. Delivery records")[2].partition("## 7.")[0]
+    shown = section.partition("Examples, with boot")[2].replace(" ", "").replace("\n", "")
+    for record in (Ping(9), Probe(7, 1), Refuse(7, "quota"), More(7, 1, 1, b"ef")):
+        assert encode(BOOT, record).hex() in shown

@@ -6,7 +6,7 @@ import importlib.util
 import random
 import sys
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -19,7 +19,7 @@ from partyd.wire.delivery_events import RecordRejected, Suspect
 from partyd.wire.events import Established, Rejected
 
 
-def campaign() -> ModuleType:
+def campaign() -> Any:
     """Load the campaign, which owns the simulated world."""
     path = Path(__file__).parents[1] / "campaigns" / "delivery_chaos.py"
     spec = importlib.util.spec_from_file_location("delivery_chaos", path)
@@ -103,7 +103,7 @@ def test_a_seed_of_the_campaign_keeps_every_promise(seed: int) -> None:
     assert world.submitted
 
 
-def settled(seed: int = 0) -> tuple[object, object, object]:
+def settled(seed: int = 0) -> tuple[Any, Any, Any]:
     world = chaos.World(seed)
     world.run(1.0)
     return world, world.parties[chaos.GUEST], world.parties[chaos.HOST]
@@ -174,7 +174,12 @@ def test_silence_is_suspected_and_the_events_of_the_channel_pass_through() -> No
     world = chaos.World(5)
     guest = world.parties[chaos.GUEST]
     seen: list[object] = []
-    guest.take = lambda events: (seen.extend(events), chaos.Party.take(guest, events))
+
+    def take(events: list[Any]) -> None:
+        seen.extend(events)
+        chaos.Party.take(guest, events)
+
+    guest.take = take
     world.run(1.0)
     assert any(isinstance(event, Established) and event.new_boot for event in seen)
     world.faults = chaos.Faults(loss=1.0)

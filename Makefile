@@ -1,0 +1,62 @@
+# partyd: `make demo` shows it, `make test` checks it. Nothing here needs root.
+PYTHON ?= python3
+VENV ?= .venv
+DIR ?= demo
+PORT ?= 9380
+KILLS ?= 25
+BIN := $(VENV)/bin
+comma := ,
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lock bench campaign clean
+
+help: ## Say what can be made.
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 16
+
+# A lock file pins every package by its hash; ours is installed beside, from this folder.
+define install
+	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "partyd needs Python 3.11 or later: make PYTHON=python3.11 ...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing partyd[$(1)] into $(VENV)"
+	@if test -f $(2); then \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(2) && \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .; \
+	else \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(1)]'; \
+	fi
+	@touch $@
+endef
+
+$(VENV)/.demo-installed: pyproject.toml $(wildcard requirements.lock)
+	$(call install,demo,requirements.lock)
+
+$(VENV)/.test-installed: pyproject.toml $(wildcard requirements-test.lock)
+	$(call install,demo$(comma)test,requirements-test.lock)
+
+demo: $(VENV)/.demo-installed ## Train between two organisations on this machine; ONCE=1 ends afterwards.
+	@$(BIN)/python -m partyd.cli.demo --dir $(DIR) --port $(PORT) $(if $(ONCE),--once)
+
+test: $(VENV)/.test-installed ## Format, lint, types, layers, tests; skipped tests are named.
+	@PATH="$(abspath $(BIN)):$$PATH" scripts/check
+
+lock: $(VENV)/.test-installed ## Write the lock files anew.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.5'
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --extra demo -o requirements.lock pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --extra demo --extra test -o requirements-test.lock pyproject.toml
+
+bench: $(VENV)/.test-installed ## Measure; the figures go to docs/performance.md.
+	@set -e; for each in tests/bench/bench_*.py; do echo "== $$each"; $(BIN)/python "$$each"; done
+
+campaign: $(VENV)/.test-installed ## Kill, cut, flip and fuzz at length; KILLS=100 for the long run.
+	$(BIN)/python -m tests.campaigns.kill --kills $(KILLS)
+	$(BIN)/python tests/campaigns/bit_flips.py --flips 1000
+	$(BIN)/python tests/campaigns/delivery_chaos.py --seeds 1000
+	$(BIN)/python tests/campaigns/fuzz_config.py --inputs 100000
+	$(BIN)/python tests/campaigns/fuzz_decoders.py --inputs 100000
+	$(BIN)/python tests/campaigns/fuzz_wire.py --inputs 100000
+	$(BIN)/python tests/campaigns/io_errors.py
+	$(BIN)/python tests/campaigns/mutate_frames.py --frames 1000 --mutations 100000
+	$(BIN)/python tests/campaigns/power_cut.py --cuts 2000
+
+clean: ## Remove the virtual environment and the demo's state.
+	rm -rf $(VENV) $(DIR)

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from partyd.algorithms.linear_model import batch, batch_count, insist_on_rows, linear, probability
+from partyd.errors import DataError
+
+
+def test_linear_is_the_product_whatever_the_memory_layout() -> None:
+    random = np.random.default_rng(2)
+    x, w = random.normal(size=(50, 7)), random.normal(size=7)
+    np.testing.assert_allclose(linear(x, w), x @ w, rtol=1e-12)
+    assert linear(np.asfortranarray(x), w).tobytes() == linear(x, w).tobytes()
+
+
+def test_probability_neither_overflows_nor_leaves_zero_to_one() -> None:
+    p = probability(np.array([-1e4, -1.0, 0.0, 1.0, 1e4]))
+    np.testing.assert_allclose(p, [0, 1 / (1 + np.e), 0.5, np.e / (1 + np.e), 1])
+
+
+@given(st.integers(1, 300), st.integers(10, 100), st.integers(0, 5))
+def test_the_batches_of_an_epoch_take_every_row_once(rows: int, size: int, epoch: int) -> None:
+    count = batch_count(rows, size)
+    taken = [batch(b"seed" * 8, rows, count, epoch * count + i) for i in range(count)]
+    assert sorted(np.concatenate(taken).tolist()) == list(range(rows))
+    assert max(len(t) for t in taken) <= size
+    assert max(len(t) for t in taken) - min(len(t) for t in taken) <= 1
+
+
+def test_epochs_are_shuffled_apart() -> None:
+    first, second = batch(b"s" * 32, 100, 2, 0), batch(b"s" * 32, 100, 2, 2)
+    assert first.tolist() != second.tolist()
+
+
+def test_as_many_rows_as_columns_are_too_few() -> None:
+    insist_on_rows(11, 10)
+    with pytest.raises(DataError, match="larger batches"):
+        insist_on_rows(10, 10)

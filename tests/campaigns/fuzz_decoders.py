@@ -1,0 +1,125 @@
+"""Fuzz the decoders of what parties exchange; exit 1 when one raises anything but its refusal, is slow, or grows.
+
+python tests/campaigns/fuzz_decoders.py --inputs 100000 [--seed N] [--target NAME]
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import resource
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import numpy as np
+
+from partyd.crypto.paillier import Ciphertexts, PublicKey, generate_keypair
+from partyd.crypto.prg import Prg
+from partyd.errors import BadValue, CryptoError, PartydError
+from partyd.federation.driver import Checkpoint, StageState
+from partyd.wire.codec import BigInt, Floats, Record, Words
+from tests.wire.fuzz import DECODERS, Decoder, run
+
+SLOWEST_S = 0.5
+GROWTH_MIB = 64
+
+
+class Tensor(Record):
+    """Arrays of two dtypes."""
+
+    floats: Floats
+    words: Words
+
+
+class BigInts(Record):
+    """A vector of integers of any size."""
+
+    values: list[BigInt]
+
+
+class Sealed(Record):
+    """A vector of ciphertexts."""
+
+    c: Ciphertexts
+
+
+class Nested(Record):
+    """Every shape of a record."""
+
+    name: str
+    table: dict[str, list[float]]
+    maybe: Tensor | None
+    many: list[BigInts]
+
+
+def _key() -> PublicKey:
+    return generate_keypair(512, Prg(bytes(32), "insecure"), insecure_for_tests=True)[0]
+
+
+def _target(name: str, kind: type[Record], *honest: Record) -> Decoder:
+    return Decoder(name, kind.from_bytes, BadValue, [record.to_bytes() for record in honest])
+
+
+def _under(key: PublicKey) -> Callable[[bytes], object]:
+    def decode(data: bytes) -> object:
+        try:
+            return Ciphertexts.from_bytes(data).under(key)
+        except CryptoError as error:
+            raise BadValue(str(error)) from error
+
+    return decode
+
+
+def targets() -> dict[str, Decoder]:
+    """Return every target by name; a new decoder gets a line here."""
+    tensor = Tensor(floats=np.arange(12.0).reshape(3, 4), words=np.zeros((2, 0), dtype=np.uint64))
+    bigs = BigInts(values=[0, 1, -1, 1 << 2048, -(1 << 4096)])
+    nested = Nested(name="n", table={"a": [1.0], "b": []}, maybe=tensor, many=[bigs])
+    sealed = _key().encrypt(np.arange(3.0)).rerandomised()
+    checkpoint = Checkpoint(stages=[StageState(stage="train", round=3, state=tensor.to_bytes())])
+    found = [
+        _target("record", Nested, nested, Nested(name="", table={}, maybe=None, many=[])),
+        _target("tensor", Tensor, tensor),
+        _target("big integers", BigInts, bigs),
+        _target("ciphertexts", Sealed, Sealed(c=sealed)),
+        Decoder("ciphertexts under a key", _under(_key()), BadValue, [sealed.to_bytes()]),
+        _target("checkpoint", Checkpoint, checkpoint),
+        *DECODERS,
+    ]
+    return {decoder.name: decoder for decoder in found}
+
+
+def main() -> int:
+    """Fuzz, print a line a target, and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--inputs", type=int, default=100_000, help="inputs for each target")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--target", action="append", help="only this target (may be repeated)")
+    arguments = parser.parse_args()
+    failed, before = 0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for name, decoder in targets().items():
+        if not arguments.target or name in arguments.target:
+            failed += not _survives(decoder, arguments.inputs, arguments.seed)
+    growth = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    print(f"memory grew by {growth:.0f} MiB (at most {GROWTH_MIB})")
+    return 1 if failed or growth > GROWTH_MIB else 0
+
+
+def _survives(decoder: Decoder, inputs: int, seed: int) -> bool:
+    try:
+        valid, slowest = run(decoder, inputs, random.Random(seed))
+    except Exception as error:
+        traceback.print_exc()
+        expected = "a PartydError that is not its refusal" if isinstance(error, PartydError) else "an exception"
+        print(f"{decoder.name:24} CRASHED with {expected}")
+        return False
+    print(f"{decoder.name:24} 0 crashes of {inputs}; {valid} valid, slowest {slowest * 1e3:.1f} ms")
+    return slowest <= SLOWEST_S
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
