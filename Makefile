@@ -6,6 +6,10 @@ PORT ?= 9380
 KILLS ?= 25
 BIN := $(VENV)/bin
 comma := ,
+LOCK := $(wildcard requirements.lock)
+TEST_LOCK := $(firstword $(wildcard requirements-test.lock) $(LOCK))
+PIP_COMPILE = $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-emit-find-links --no-emit-index-url \
+  --no-emit-options --no-emit-trusted-host
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lock bench campaign clean
@@ -18,7 +22,7 @@ define install
 	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "partyd needs Python 3.11 or later: make PYTHON=python3.11 ...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing partyd[$(1)] into $(VENV)"
-	@if test -f $(2); then \
+	@if test -n "$(2)"; then \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(2) && \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .; \
 	else \
@@ -27,11 +31,11 @@ define install
 	@touch $@
 endef
 
-$(VENV)/.demo-installed: pyproject.toml $(wildcard requirements.lock)
-	$(call install,demo,requirements.lock)
+$(VENV)/.demo-installed: pyproject.toml $(LOCK)
+	$(call install,demo,$(LOCK))
 
-$(VENV)/.test-installed: pyproject.toml $(wildcard requirements-test.lock)
-	$(call install,demo$(comma)test,requirements-test.lock)
+$(VENV)/.test-installed: pyproject.toml $(TEST_LOCK)
+	$(call install,demo$(comma)test,$(TEST_LOCK))
 
 demo: $(VENV)/.demo-installed ## Train between two organisations on this machine; ONCE=1 ends afterwards.
 	@$(BIN)/python -m partyd.cli.demo --dir $(DIR) --port $(PORT) $(if $(ONCE),--once)
@@ -40,9 +44,9 @@ test: $(VENV)/.test-installed ## Format, lint, types, layers, tests; skipped tes
 	@PATH="$(abspath $(BIN)):$$PATH" scripts/check
 
 lock: $(VENV)/.test-installed ## Write the lock files anew.
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.5'
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --extra demo -o requirements.lock pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --extra demo --extra test -o requirements-test.lock pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-tools
+	$(PIP_COMPILE) --extra=demo --output-file=requirements.lock pyproject.toml
+	$(PIP_COMPILE) --extra=demo --extra=test --output-file=requirements-test.lock pyproject.toml
 
 bench: $(VENV)/.test-installed ## Measure; the figures go to docs/performance.md.
 	@set -e; for each in tests/bench/bench_*.py; do echo "== $$each"; $(BIN)/python "$$each"; done

@@ -174,7 +174,9 @@ class _Federation:
     async def _keep(self, name: str, command: list[str]) -> None:
         """Run a child, and again whenever it dies, until cancelled; then end it in good order."""
         while True:
-            process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL, start_new_session=True)
+            process = await asyncio.create_subprocess_exec(
+                *command, stdin=asyncio.subprocess.DEVNULL, start_new_session=True
+            )
             try:
                 status = await process.wait()
             except asyncio.CancelledError:

@@ -31,7 +31,6 @@ PLUGS = frozenset({"engine", "store", "transport"})
 SOCKETS = frozenset({"daemon", "node", "cli", "jobs/worker", "standalone"})
 PLUGS_MAY = frozenset({"types", "errors", "wire", "federation", "algorithms", "jobs", "layout", "crypto"})
 EXCEPTIONS = {
-    ("federation/rows", "store"): "the rows of the mailbox interface are the store's own named tuples",
     ("standalone", "cli"): "a standalone federation is set up with the commands that an operator would type",
 }
 

@@ -68,7 +68,8 @@ from partyd.federation.algorithm import Algorithm, Disclosure, Params, Program, 
 from partyd.federation.message import Message
 from partyd.federation.party import Party
 from partyd.types import ARBITER, GUEST, HOST, Address
-from partyd.wire.codec import BigInt, Floats, Secret
+from partyd.wire.arrays import Floats
+from partyd.wire.codec import BigInt, Secret
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]

@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from partyd.algorithms.optimizers import Settings
 from partyd.crypto.prg import Prg
@@ -16,16 +17,24 @@ Matrix = NDArray[np.float64]
 
 
 class Init(Settings):
-    """How weights begin; "random_uniform" draws from [-0.1, 0.1)."""
+    """How weights begin; the random ones are small: uniform in [-0.1, 0.1), or normal with deviation 0.1."""
 
-    method: Literal["zeros", "ones", "random_uniform"] = "zeros"
+    method: Literal["zeros", "ones", "const", "random_uniform", "random_normal"] = "zeros"
+    fill_val: float = 0.0
     fit_intercept: bool = True
+    random_state: int | None = Field(default=None, ge=0, lt=1 << 63)
 
     def weights(self, rng: Prg, columns: int) -> Vector:
-        """Return the weights before the first batch."""
+        """Return the weights before the first batch; a ``random_state`` takes the place of ``rng``."""
+        if self.random_state is not None:
+            rng = Prg(self.random_state.to_bytes(32, "big"), "weights")
         if self.method == "random_uniform":
             return rng.uniform(-0.1, 0.1, columns)
-        return np.full(columns, 1.0 if self.method == "ones" else 0.0)
+        if self.method == "random_normal":
+            radius, angle = 1 - rng.uniform(0, 1, columns), rng.uniform(0, 2 * np.pi, columns)
+            normal: Vector = 0.1 * np.sqrt(-2 * np.log(radius)) * np.cos(angle)
+            return normal
+        return np.full(columns, {"zeros": 0.0, "ones": 1.0}.get(self.method, self.fill_val))
 
 
 def linear(x: Matrix, w: Vector) -> Vector:

@@ -28,7 +28,7 @@ from partyd.federation.algorithm import Algorithm, Disclosure, Params, Program, 
 from partyd.federation.message import Message
 from partyd.federation.party import Party
 from partyd.types import GUEST, HOST, Address
-from partyd.wire.codec import Floats, Words
+from partyd.wire.arrays import Floats, Words
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]

@@ -15,7 +15,7 @@ from partyd.federation.algorithm import Algorithm, Params, Program, State
 from partyd.federation.party import Party
 from partyd.protocols.secure_compare import DISCLOSURES, MESSAGES, compare_as_guest, compare_as_host
 from partyd.types import GUEST, HOST
-from partyd.wire.codec import Ints
+from partyd.wire.arrays import Ints
 
 Numbers = NDArray[np.uint64]
 

@@ -35,7 +35,8 @@ from partyd.federation.algorithm import Algorithm, Disclosure, Params, Program, 
 from partyd.federation.message import Message
 from partyd.federation.party import Party
 from partyd.types import GUEST, HOST
-from partyd.wire.codec import Ints, Secret
+from partyd.wire.arrays import Ints
+from partyd.wire.codec import Secret
 
 Ids = NDArray[np.bytes_]
 Rows = NDArray[np.int64]

@@ -24,7 +24,7 @@ from partyd.federation.algorithm import Algorithm, Disclosure, Params, Program, 
 from partyd.federation.message import Message
 from partyd.federation.party import Party
 from partyd.types import GUEST, HOST
-from partyd.wire.codec import Words
+from partyd.wire.arrays import Words
 
 Shares = NDArray[np.uint64]
 FRACTION_BITS = 24

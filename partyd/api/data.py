@@ -19,7 +19,7 @@ from aiohttp import web
 from partyd import __version__
 from partyd.api.replies import BadRequest, read_json, required, success
 from partyd.api.site import Site
-from partyd.data.csv_source import CsvFormat
+from partyd.data.formats import CsvFormat
 from partyd.errors import DataError
 from partyd.jobs.tasks import TABLES
 from partyd.layout import FEDERATION_FILE, make_private_dir

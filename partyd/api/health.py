@@ -64,7 +64,9 @@ class Health:
         yield _family("broker_connected", "gauge", "1 while connected to the broker.", [({}, int(pulse.is_connected))])
         yield _family("loop_lag_seconds", "gauge", "How late the event loop last was.", [({}, pulse.lag_s)])
         yield _family("workers", "gauge", "Worker processes at work.", [({}, self._site.workers.count)])
-        jobs = [({"me": str(a), "state": s}, n) for a, node in nodes.items() for s, n in node.supervisor.counts().items()]
+        jobs = [
+            ({"me": str(a), "state": s}, n) for a, node in nodes.items() for s, n in node.supervisor.counts().items()
+        ]
         yield _family("jobs", "gauge", "Jobs by state.", jobs)
         links = [(str(a), str(p), link) for a, node in nodes.items() for p, link in node.office.links.items()]
         yield _family(
@@ -83,8 +85,18 @@ class Health:
             "frames_rejected_total", "counter", "Frames and records that were refused.",
             [({"me": me, "peer": peer, "reason": r}, n) for me, peer, link in links for r, n in link.rejected.items()],
         )  # fmt: skip
-        yield _family("store_bytes", "gauge", "Bytes of database and log.", [({"me": str(a)}, n.store.size_bytes()) for a, n in nodes.items()])
-        yield _family("disk_free_bytes", "gauge", "Free on the state's disk.", [({"me": str(a)}, n.store.free_bytes()) for a, n in nodes.items()])
+        yield _family(
+            "store_bytes",
+            "gauge",
+            "Bytes of database and log.",
+            [({"me": str(a)}, n.store.size_bytes()) for a, n in nodes.items()],
+        )
+        yield _family(
+            "disk_free_bytes",
+            "gauge",
+            "Free on the state's disk.",
+            [({"me": str(a)}, n.store.free_bytes()) for a, n in nodes.items()],
+        )
 
 
 def _family(name: str, kind: str, help_text: str, samples: Sequence[tuple[dict[str, str], float]]) -> list[str]:
@@ -107,5 +119,7 @@ def _verdict(request: web.Request, checks: dict[str, bool]) -> web.Response:
     """Return 200 or 503; ``?verbose`` lists the checks for people."""
     is_ok = all(checks.values())
     lines = [f"[{'+' if ok else '-'}]{name} {'ok' if ok else 'failed'}" for name, ok in checks.items()]
-    text = "\n".join([*lines, "ok" if is_ok else "failed"]) if "verbose" in request.query else "ok" if is_ok else "failed"
+    text = (
+        "\n".join([*lines, "ok" if is_ok else "failed"]) if "verbose" in request.query else "ok" if is_ok else "failed"
+    )
     return web.Response(text=text + "\n", status=200 if is_ok else 503)

@@ -107,7 +107,10 @@ class Jobs:
         node, record = await self._find(request)
         task = self._named_task(record, request)
         series = await asyncio.to_thread(node.runner.diary(record.job, task).metrics)
-        data = [{"name": n, "data": [{"step": step, "val": value} for step, value in points]} for n, points in series.items()]
+        data = [
+            {"name": n, "data": [{"step": step, "val": value} for step, value in points]}
+            for n, points in series.items()
+        ]
         return success(data)
 
     async def model(self, request: web.Request) -> web.Response:
@@ -213,4 +216,3 @@ def _state_tag(record: JobRecord) -> str:
     own = ",".join(f"{t}={s.value}" for t, s in sorted(record.tasks.items()))
     remote = ",".join(f"{p}:{t}={s.value}" for p, ts in sorted(record.remote.items()) for t, s in sorted(ts.items()))
     return f"{record.status.value};{own};{remote}"
-

@@ -50,7 +50,9 @@ async def read_json(request: web.Request) -> dict[str, Any]:
     try:
         value = json.loads(await request.text())
     except (ValueError, RecursionError) as error:
-        raise BadRequest(f"the body is not JSON ({error}); send an object with Content-Type: application/json") from error
+        raise BadRequest(
+            f"the body is not JSON ({error}); send an object with Content-Type: application/json"
+        ) from error
     if not isinstance(value, dict):
         raise BadRequest("the body must be a JSON object")
     return value

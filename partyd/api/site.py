@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from partyd.config import Settings
@@ -53,7 +54,7 @@ class SiteStore(JobStore, Protocol):
     def is_low(self) -> bool: ...
     def free_bytes(self) -> int: ...
     def size_bytes(self) -> int: ...
-    async def backup_to(self, directory: object) -> object: ...
+    async def backup_to(self, directory: Path) -> object: ...
 
 
 class SiteNode(Protocol):
@@ -91,7 +92,9 @@ class Site:
             if role in (None, "", address.role.label) and party_id in (None, "", address.party_id):
                 return node
         names = ", ".join(map(str, self.nodes))
-        raise JobError(f"this daemon is {names}, not {party_id or 'any party'}/{role or 'any role'}; ask that party's own daemon")
+        raise JobError(
+            f"this daemon is {names}, not {party_id or 'any party'}/{role or 'any role'}; ask that party's own daemon"
+        )
 
     async def find(self, job: str, role: str | None, party_id: str | None) -> tuple[SiteNode, JobRecord]:
         """Return a job's record and the node that has it; raises JobError when no node here knows it."""

@@ -135,7 +135,7 @@ def _page(found: Job) -> Iterable[str]:
     rows = [("task", "component", *found.parties, "steps here")]
     for task in found.tasks:
         states = (progress.status(found, task, party) or "?" for party in found.parties)
-        steps = f"{task.done}/{task.total} {task.note}".strip() if task.total else task.note
+        steps = f"{task.done}/{task.total} {task.note}".strip() if task.total and task.status == "running" else ""
         rows.append((task.name, task.component, *states, steps))
     yield from columns(rows)
     if found.reason is not None or found.stalled_by:

@@ -103,11 +103,11 @@ def table(job: Job) -> Table:
     shown.add_column("task")
     for party in job.parties:
         shown.add_column(f"{party}?" if party in job.stalled_by else party)
-    shown.add_column("steps here", min_width=24)
+    shown.add_column("steps here", min_width=16)
     for task in job.tasks:
         cells = [Text(_MARKS.get(s, s), style=_STYLES.get(s, "")) for s in (status(job, task, p) for p in job.parties)]
-        bar = ProgressBar(task.total, task.done, width=16) if task.total else Text(task.note)
-        shown.add_row(task.name, *cells, bar)
+        is_under_way = task.total > 0 and task.status == "running"
+        shown.add_row(task.name, *cells, ProgressBar(task.total, task.done, width=16) if is_under_way else Text(""))
     return shown
 
 

@@ -12,14 +12,16 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from partyd.data.table import Table
 from partyd.errors import TaskFailed
 from partyd.federation.algorithm import Algorithm, Params
 from partyd.federation.driver import Driver
 from partyd.federation.party import Party
 from partyd.types import Role
+
+if TYPE_CHECKING:
+    from partyd.data.table import Table
 
 JsonObject = dict[str, Any]
 
@@ -81,6 +83,8 @@ class TaskContext:
 
     def read_table(self, port: str) -> Table:
         """Open the table at an input port."""
+        from partyd.data.table import Table  # here, for numpy comes with it and only workers read tables
+
         return Table.load(self._input(port))
 
     def write_table(self, port: str, table: Table) -> None:

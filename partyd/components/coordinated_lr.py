@@ -28,6 +28,9 @@ async def run(context: TaskContext) -> None:
     """Train, or predict when the job's stage says so."""
     assert isinstance(context.params, CoordinatedLrParams)
     role = context.party.me.role
+    asked, used = context.params.he_param.key_length, context.params.key_bits
+    if asked < used:
+        context.party.report.info(f"key_length {asked} is below the floor; a key of {used} bits is used")
     if context.stage == "predict":
         if role != ARBITER:
             await _predict(context)

@@ -6,30 +6,17 @@ import csv
 import gzip
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TextIO, cast
+from typing import TextIO, cast
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
+from partyd.data.formats import CsvFormat
 from partyd.data.table import Schema, Table
 from partyd.errors import DataError
 
 MISSING = frozenset({"", "na", "nan", "null", "none", "n/a", "?"})
 MAX_NAMED_BAD_ROWS = 20
 MAX_ID_BYTES = 256
-
-
-class CsvFormat(BaseModel):
-    """How to read the file; names not given are guessed as ``id`` or the first column, and ``y`` or ``label``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    delimiter: str = ","
-    sample_id: str | None = None
-    match_id: str | None = None
-    label: str | None = None
-    weight: str | None = None
-    on_bad_row: Literal["refuse", "skip"] = "refuse"
 
 
 @dataclass

@@ -72,7 +72,9 @@ class Algorithm(Generic[P]):
                 raise LocalProtocolError(f"{self.name}: {message.__name__} has an end outside the algorithm's roles")
             coders(message)
             if not any(d.source is message for d in self.disclosures):
-                raise LocalProtocolError(f"{self.name}: no disclosure says what the receiver of {message.__name__} learns")
+                raise LocalProtocolError(
+                    f"{self.name}: no disclosure says what the receiver of {message.__name__} learns"
+                )
         for program in self.programs.values():
             state: type[Record] = program.state
             coders(state)

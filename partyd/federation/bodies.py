@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from partyd.errors import StoreError
+
 
 @dataclass(frozen=True)
 class FileBody:
@@ -19,6 +21,13 @@ class FileBody:
         """Return ``length`` bytes from ``offset``."""
         with self.path.open("rb") as file:
             return os.pread(file.fileno(), length, offset)
+
+    def load(self) -> bytes:
+        """Return the whole body; raises StoreError."""
+        try:
+            return self.path.read_bytes()
+        except OSError as error:
+            raise StoreError(f"a body that arrived cannot be read: {error.strerror}") from error
 
 
 class FileSpool:

@@ -12,22 +12,34 @@ comes. Frames come in through `frame_arrived`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
 
-from partyd.errors import BadValue, Equivocation, PartydError, StoreError
+from partyd.errors import BadValue, Equivocation, LocalProtocolError, PartydError
 from partyd.federation.bodies import FileBody
 from partyd.federation.header import decode_header, encode_header
+from partyd.federation.insist import RETRY_MOST_S, insist
 from partyd.federation.ports import Carrier, MailReader, MailStore, MailWriter
 from partyd.federation.rows import BlobRef, Body, OutboxRow, Posted
 from partyd.types import Address, MessageId
 from partyd.wire.bodies import BytesBody
 from partyd.wire.channel import EpochSeen, EpochStale, Established, Rejected
-from partyd.wire.delivery_events import Alive, Arrived, BodyLost, Delivered, RecordRejected, Refused, SpoolFailed, Suspect
+from partyd.wire.delivery_events import (
+    Alive,
+    Arrived,
+    BodyLost,
+    Delivered,
+    RecordRejected,
+    Refused,
+    SpoolFailed,
+    Suspect,
+)
+from partyd.wire.records import MAX_CONTROL
 from partyd.wire.session import Session, SessionEvent
 
 log = structlog.get_logger()
@@ -36,6 +48,8 @@ BUDGET_BYTES = 4 << 20
 PUBLISH_IN_FLIGHT = 24
 RESTORE_PAGE = 256
 INLINE_BYTES = 64 << 10
+MAX_CONTROL_BODY = 2 << 20
+"""A control message is read whole by the daemon: a DAG of at most 1 MiB, as JSON in an offer."""
 
 
 @dataclass
@@ -66,6 +80,9 @@ class Link:
     waiting_bytes: int = 0
     is_suspect: bool = False
     rejected: dict[str, int] = field(default_factory=dict)
+    """By reason; the reasons are constants, whatever a peer sends."""
+    epoch: int = 0
+    """The epoch of a handshake that must be on disk before it is answered."""
     pump: asyncio.Task[None] | None = None
 
 
@@ -102,7 +119,10 @@ class PostOffice:
             self._group = group
             for link in self.links.values():
                 self._start(link)
-            await asyncio.get_running_loop().create_future()
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                self._group = None
 
     async def add_peer(self, peer: Address, session: Session) -> None:
         """Begin (or begin anew, with a new card) to deliver to ``peer``, with what waits for it in the outbox."""
@@ -116,6 +136,7 @@ class PostOffice:
                 self._submit(link, row)
             after = page[-1].seq
         self._inbox_bytes[peer] = await self._store.read(lambda mail: mail.inbox_bytes(peer))
+        self._grant(peer)
         session.connect()
         if self._group is not None:
             self._start(link)
@@ -125,6 +146,7 @@ class PostOffice:
         link = self.links.pop(peer, None)
         if link is not None:
             link.session.close()
+            link.room.set()
             if link.pump is not None:
                 link.pump.cancel()
 
@@ -137,8 +159,7 @@ class PostOffice:
 
     async def send(self, message: MessageId, body: bytes) -> None:
         """Write a message to the outbox and deliver it; waits while the peer's outbox is over its quota."""
-        link = self.links.get(message.destination)
-        if link is not None:
+        while (link := self.links.get(message.destination)) is not None and not link.room.is_set():
             await link.room.wait()
         kept: Body = body
         if len(body) > INLINE_BYTES:
@@ -159,13 +180,22 @@ class PostOffice:
             link.wake.set()
 
     async def receive(self, message: MessageId) -> bytes:
-        """Return the body of a message once it is in the inbox; may be cancelled and asked again."""
+        """Return the body of a message once it is in the inbox; may be cancelled and asked again.
+
+        Raises LocalProtocolError for a message that a checkpoint has consumed since it was first asked for.
+        """
         arrival = self._arrivals.get(message)
         if arrival is None:
             arrival = self._arrivals[message] = asyncio.get_running_loop().create_future()
-        while (body := await self._store.read(lambda mail: _take(mail, message))) is None:
+        while True:
+            has_arrived = arrival.done()
+            body = await self._store.read(lambda mail: _take(mail, message))
+            if body is not None or has_arrived:
+                break
             await asyncio.shield(arrival)
         self._arrivals.pop(message, None)
+        if body is None:
+            raise LocalProtocolError(f"{message.kind} of scope {message.scope!r} was consumed by a round that is over")
         return body
 
     async def consumed(self, source: Address) -> None:
@@ -183,7 +213,7 @@ class PostOffice:
     def frame_arrived(self, source: Address, frame: bytes) -> None:
         """Take a frame that claims to come from ``source``; a stranger's is dropped before any work."""
         link = self.links.get(source)
-        if link is not None:
+        if link is not None and self._group is not None:
             self._handle(link, link.session.receive_frame(frame, self._clock()))
             link.wake.set()
 
@@ -213,6 +243,8 @@ class PostOffice:
                 await self._connected.wait()
                 link.wake.clear()
                 self._handle(link, link.session.tick(self._clock()))
+                while link.epoch:
+                    await self._see(link)
                 frames = link.session.frames_to_send(self._clock(), BUDGET_BYTES)
                 for frame in frames:
                     await room.acquire()
@@ -244,7 +276,9 @@ class PostOffice:
             link.session.submit(row.seq, row.header, FileBody(path, body.size, bytes.fromhex(body.digest)))
             size = body.size
         else:
-            link.session.submit(row.seq, row.header, BytesBody(body), control=row.message.task == "")
+            link.session.submit(
+                row.seq, row.header, BytesBody(body), control=_is_control(row.message) and len(body) <= MAX_CONTROL
+            )
             size = len(body)
         if row.seq not in link.waiting:
             link.waiting[row.seq] = size
@@ -262,10 +296,11 @@ class PostOffice:
             if isinstance(event, Arrived):
                 self._spawn(self._keep(link, event))
             elif isinstance(event, Rejected | RecordRejected):
-                reason = str(event.reason)
-                link.rejected[reason] = link.rejected.get(reason, 0) + 1
+                self._count(link, event.reason.value if isinstance(event, Rejected) else "record")
             elif isinstance(event, Refused | BodyLost | SpoolFailed):
                 log.warning("message_not_delivered", peer=str(link.peer), seq=event.seq, what=type(event).__name__)
+                if isinstance(event, BodyLost):
+                    self._spawn(self._resubmit(link, event.seq))
             else:
                 self._note(link, event)
 
@@ -275,74 +310,128 @@ class PostOffice:
             log.info("session_established", me=str(self.me), peer=str(link.peer), peer_restarted=event.new_boot)
             self._spawn(self._meet(link, event))
         elif isinstance(event, EpochSeen):
-            epoch = event.epoch
-            self._spawn(self._see(link.peer, epoch))
+            link.epoch = max(link.epoch, event.epoch)
         elif isinstance(event, EpochStale):
             self._watch.epoch_stale(event.last_seen)
         elif isinstance(event, Suspect | Alive):
             link.is_suspect = isinstance(event, Suspect)
             log.info("peer_silent" if link.is_suspect else "peer_back", peer=str(link.peer))
 
-    def _spawn(self, work: object) -> None:
-        assert self._group is not None
-        self._group.create_task(work)  # type: ignore[arg-type]
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        if self._group is None:
+            work.close()
+        else:
+            self._group.create_task(work)
 
-    async def _see(self, peer: Address, epoch: int) -> None:
-        await self._store.write(lambda mail: mail.see_epoch(peer, epoch))
+    def _count(self, link: Link, reason: str) -> None:
+        link.rejected[reason] = link.rejected.get(reason, 0) + 1
+
+    async def _see(self, link: Link) -> None:
+        """Write down the epoch of the peer's newest handshake, before the answer goes out."""
+        epoch = link.epoch
+        await insist(
+            "epoch_not_stored",
+            lambda: self._store.write(lambda mail: mail.see_epoch(link.peer, epoch), is_vital=True),
+            peer=str(link.peer),
+        )
+        link.epoch = 0 if link.epoch == epoch else link.epoch
 
     async def _meet(self, link: Link, event: Established) -> None:
         hello = event.hello
-        is_other = await self._store.write(lambda mail: mail.see_store(link.peer, hello.store_id, hello.boot_id))
+        is_other = await insist(
+            "peer_not_stored",
+            lambda: self._store.write(lambda mail: mail.see_store(link.peer, hello.store_id, hello.boot_id)),
+            peer=str(link.peer),
+        )
         if is_other:
             log.warning("peer_store_changed", peer=str(link.peer))
             self._watch.store_changed(link.peer)
 
     async def _acknowledge(self, link: Link, seqs: list[int]) -> None:
-        await self._store.write(lambda mail: mail.acknowledge(link.peer, seqs))
+        await insist(
+            "acknowledgement_not_stored",
+            lambda: self._store.write(lambda mail: mail.acknowledge(link.peer, seqs)),
+            peer=str(link.peer),
+        )
         for seq in seqs:
             link.waiting_bytes -= link.waiting.pop(seq, 0)
         if link.waiting_bytes <= self._outbox_quota:
             link.room.set()
 
+    async def _resubmit(self, link: Link, seq: int) -> None:
+        """Try a message again whose body could not be read: too many open files, or a disk that had an error."""
+        await asyncio.sleep(RETRY_MOST_S)
+        rows = await insist(
+            "outbox_not_read", lambda: self._store.read(lambda mail: mail.unacknowledged(link.peer, seq - 1, 1))
+        )
+        if self.links.get(link.peer) is link and rows and rows[0].seq == seq:
+            self._submit(link, rows[0])
+            link.wake.set()
+
     async def _keep(self, link: Link, event: Arrived) -> None:
+        """Write what arrived to the inbox, however long that takes: the session does not hand it out twice."""
         try:
             message = decode_header(event.header, link.peer, self.me)
-            is_new, body = await self._accept(message, event)
         except BadValue:
-            link.rejected["bad_header"] = link.rejected.get("bad_header", 0) + 1
-            link.session.refused(event.seq, "bad_header", self._clock())
+            await self._refuse(link, event, "bad_header")
+            return
+        size = len(event.body) if isinstance(event.body, bytes) else event.body.size
+        if _is_control(message) and size > MAX_CONTROL_BODY:
+            await self._refuse(link, event, "too_large")
+            return
+        where = {"peer": str(link.peer), "job": message.job}
+        try:
+            body = await insist("message_not_stored", lambda: self._body(message, event), **where)
+            is_new = await insist("message_not_stored", lambda: self._accept(message, event.sha256, body), **where)
         except Equivocation as error:
             log.error("peer_equivocated", peer=str(link.peer), error=str(error))
-            link.session.refused(event.seq, "equivocation", self._clock())
+            await self._refuse(link, event, "equivocation")
             self._watch.equivocated(message)
-        except StoreError as error:
-            log.error("message_not_stored", peer=str(link.peer), error=str(error))
-        else:
-            link.session.stored(event.seq, self._clock())
-            if is_new:
-                self._announce(link, message, body)
+            return
+        link.session.stored(event.seq, self._clock())
+        if is_new:
+            self._announce(link, message, size, body if isinstance(body, bytes) else b"")
         link.wake.set()
 
-    async def _accept(self, message: MessageId, event: Arrived) -> tuple[bool, bytes]:
-        body: Body
-        if isinstance(event.body, bytes):
-            body = event.body
-        else:
-            assert isinstance(event.body, FileBody)
-            path, digest = event.body.path, event.sha256.hex()
-            if not self._watch.admit(message):
-                path.unlink(missing_ok=True)
-                return False, b""
-            body = await asyncio.to_thread(self._store.blobs.adopt, path, digest)
-        if not self._watch.admit(message):
-            return False, b""
-        is_new = await self._store.write(lambda mail: mail.accept(message, event.sha256, body))
-        return is_new, body if isinstance(body, bytes) else b""
+    async def _refuse(self, link: Link, event: Arrived, code: str) -> None:
+        self._count(link, code)
+        await self._discard(event)
+        link.session.refused(event.seq, code, self._clock())
+        link.wake.set()
 
-    def _announce(self, link: Link, message: MessageId, body: bytes) -> None:
-        self._inbox_bytes[link.peer] = self._inbox_bytes.get(link.peer, 0) + len(body)
+    async def _discard(self, event: Arrived) -> None:
+        """Delete the file of a message that is not kept; the next start empties the spool of what is left."""
+        if isinstance(event.body, FileBody):
+            with contextlib.suppress(OSError):
+                await asyncio.to_thread(event.body.path.unlink, True)
+
+    async def _body(self, message: MessageId, event: Arrived) -> Body | None:
+        """Return an arrived body as the inbox takes it, a control message's always whole; None if it is not wanted."""
+        if not self._watch.admit(message):
+            await self._discard(event)
+            return None
+        if isinstance(event.body, bytes):
+            return event.body
+        assert isinstance(event.body, FileBody)
+        if _is_control(message):
+            return await asyncio.to_thread(event.body.load)
+        return await asyncio.to_thread(self._adopt, event.body)
+
+    def _adopt(self, body: FileBody) -> BlobRef:
+        digest = body.sha256.hex()
+        if not body.path.exists():  # an earlier try has adopted it and failed afterwards
+            return BlobRef(digest, body.size)
+        return self._store.blobs.adopt(body.path, digest)
+
+    async def _accept(self, message: MessageId, sha256: bytes, body: Body | None) -> bool:
+        if body is None or not self._watch.admit(message):
+            return False
+        return await self._store.write(lambda mail: mail.accept(message, sha256, body))
+
+    def _announce(self, link: Link, message: MessageId, size: int, body: bytes) -> None:
+        self._inbox_bytes[link.peer] = self._inbox_bytes.get(link.peer, 0) + size
         self._grant(link.peer)
-        if message.task == "":
+        if _is_control(message):
             self._watch.control(message, body)
             return
         arrival = self._arrivals.get(message)
@@ -354,6 +443,10 @@ class PostOffice:
         if link is not None:
             link.session.set_credit(max(0, self._inbox_quota - self._inbox_bytes.get(peer, 0)), self._clock())
             link.wake.set()
+
+
+def _is_control(message: MessageId) -> bool:
+    return message.task == ""
 
 
 def _take(mail: MailReader, message: MessageId) -> bytes | None:

@@ -8,12 +8,14 @@ identity is that scope plus its class and its two ends, so nobody invents tags, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from partyd.crypto.prg import Prg
 from partyd.errors import LocalProtocolError
 from partyd.federation.message import Message
 from partyd.types import Address, MessageId, Role
+
+if TYPE_CHECKING:
+    from partyd.crypto.prg import Prg
 
 M = TypeVar("M", bound=Message)
 
@@ -81,6 +83,8 @@ class Party:
         if label in self._labels:
             raise LocalProtocolError(f"randomness {label!r} is drawn twice in scope {self._scope}; use another label")
         self._labels.add(label)
+        from partyd.crypto.prg import Prg  # here, for numpy comes with it and only workers draw randomness
+
         job, task, attempt = self._origin
         return Prg(self._seed, job, task, str(attempt), self._scope, str(self.me), label)
 

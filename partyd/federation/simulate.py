@@ -164,7 +164,12 @@ class MemoryReporter:
 
 
 async def simulate(
-    algorithm: Algorithm[P], params: P, data: Mapping[Address, object], *, faults: Faults | None = None, seed: bytes = b"s"
+    algorithm: Algorithm[P],
+    params: P,
+    data: Mapping[Address, object],
+    *,
+    faults: Faults | None = None,
+    seed: bytes = b"s",
 ) -> Run:
     """Run every party of ``data`` to its end; raises what an algorithm raises."""
     network = MemoryNetwork(faults or Faults())

@@ -82,7 +82,9 @@ class JobMachine:
         tell = Tell(record.initiator, "answer", answer)
         if refusal is None:
             return Step(record, (tell,))
-        return Step(record.with_status(JobStatus.FAILED).change(reason=refusal, ended_at=record.created_at), (tell, Ended()))
+        return Step(
+            record.with_status(JobStatus.FAILED).change(reason=refusal, ended_at=record.created_at), (tell, Ended())
+        )
 
     def told(self, record: JobRecord, sender: Address, message: Record, now: float) -> Step:
         """Apply a control message of a party of this job; one that is out of place changes nothing."""
@@ -128,7 +130,9 @@ class JobMachine:
         if record.is_ended:
             return Step(record)
         if record.me == record.initiator:
-            return self._decide(record, _status_for(code), Reason(party=record.me, code=code, cause=cause[:MAX_CAUSE]), now)
+            return self._decide(
+                record, _status_for(code), Reason(party=record.me, code=code, cause=cause[:MAX_CAUSE]), now
+            )
         request = StopRequest(code=code, cause=cause[:MAX_CAUSE])
         return Step(record, (Tell(record.initiator, f"stop/{record.me}", request), KillTasks()))
 

@@ -124,7 +124,9 @@ class Dag(_Part):
         try:
             return list(TopologicalSorter({name: self.dependencies(name) for name in self.tasks}).static_order())
         except CycleError as error:
-            raise JobRejected(f"dag.tasks: tasks wait for each other in a circle: {' -> '.join(error.args[1])}") from error
+            raise JobRejected(
+                f"dag.tasks: tasks wait for each other in a circle: {' -> '.join(error.args[1])}"
+            ) from error
 
     def dependencies(self, task: str) -> set[str]:
         """Return the tasks that ``task`` waits for."""

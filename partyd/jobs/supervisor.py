@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -18,7 +19,8 @@ from datetime import UTC, datetime
 import structlog
 
 from partyd.components.base import Component, JsonObject
-from partyd.errors import BadValue, JobError, JobRejected, PartydError, RemoteProtocolError
+from partyd.errors import BadValue, JobError, JobRejected, PartydError, RemoteProtocolError, StoreError, StoreFull
+from partyd.federation.insist import insist
 from partyd.federation.office import PostOffice
 from partyd.federation.rows import Posted
 from partyd.jobs.control import KINDS, JobEnd, JobOffer
@@ -34,6 +36,11 @@ log = structlog.get_logger()
 
 OPEN = (JobStatus.WAITING.value, JobStatus.RUNNING.value)
 MAX_PARKED = 1000
+MAX_PARKED_BYTES = 16 << 20
+MAX_REASON = 4000
+JOB_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}\Z")
+ERASING = "erasing"
+"""Jobs that have ended and whose secrets and mail are still to be erased: kept until that is done."""
 
 
 @dataclass
@@ -72,7 +79,7 @@ class Supervisor:
         self._ended: set[str] = set()
         self._parked: dict[str, list[tuple[MessageId, bytes]]] = {}
         self._group: asyncio.TaskGroup | None = None
-        self._changed = asyncio.Condition()
+        self._changed = asyncio.Event()
 
     async def run(self) -> None:
         """Go on with every open job, then serve until cancelled."""
@@ -84,22 +91,30 @@ class Supervisor:
     async def load(self) -> None:
         """Read the jobs of earlier lives, before any mail is admitted."""
         for row in await self._store.read(lambda store: store.jobs(limit=1_000_000)):
-            record = JobRecord.model_validate_json(row.document)
-            if record.is_ended:
-                self._ended.add(record.job)
+            if row.status in OPEN:
+                self._live[row.job] = _Live(JobRecord.model_validate_json(row.document))
             else:
-                self._live[record.job] = _Live(record)
+                self._ended.add(row.job)
 
     async def _recover(self) -> None:
+        for row in await insist(
+            "not_read", lambda: self._store.read(lambda store: store.documents(ERASING, limit=100_000))
+        ):
+            await self._forget(row.key)
         for job in list(self._live):
-            await self._apply(job, lambda record: self._machine.recovered(record))
-        for row in await self._store.read(lambda store: store.unconsumed_control()):
-            self.control(row.message, await self._store.read(lambda store: store.read_body(row.body)))  # noqa: B023
+            await self._insist(job, self._machine.recovered)
+        for mail in await insist("not_read", lambda: self._store.read(lambda store: store.unconsumed_control())):
+            self.control(mail.message, await self._store.read(lambda store: store.read_body(mail.body)))  # noqa: B023
 
     # -- what the API calls
 
     async def submit(self, document: object) -> str:
-        """Start a job from its parsed document and return its id; raises JobRejected listing every mistake."""
+        """Start a job from its parsed document and return its id.
+
+        Raises JobRejected listing every mistake, StoreFull when there is no room for a job.
+        """
+        if self._store.is_low():
+            raise StoreFull("the disk is almost full; free some space, then submit again")
         spec = read_dag(document, self._components)
         if self.me not in spec.dag.addresses():
             raise JobRejected(f"dag.parties: {self.me} is not among the parties; submit at a party of the job")
@@ -107,7 +122,11 @@ class Supervisor:
         job = datetime.now(UTC).strftime("%Y%m%d%H%M%S%f") + f"{secrets.randbelow(1000):03d}"
         record = self._record(job, spec, self.me, self._clock())
         self._live[job] = _Live(record)
-        await self._apply(job, self._machine.submitted)
+        try:
+            await self._apply(job, self._machine.submitted)
+        except StoreError:
+            del self._live[job]
+            raise
         return job
 
     async def stop(self, job: str, cause: str = "stopped by its owner") -> None:
@@ -133,8 +152,11 @@ class Supervisor:
 
     async def changed(self) -> None:
         """Wait until any job changes."""
-        async with self._changed:
-            await self._changed.wait()
+        await self._changed.wait()
+
+    def _notify(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
 
     def counts(self) -> dict[str, int]:
         """Return how many jobs are in each state, for the metrics."""
@@ -145,7 +167,7 @@ class Supervisor:
 
     def admit(self, message: MessageId) -> bool:
         """Return whether a message from a pinned peer is wanted: its job is open here, or it may begin one."""
-        if message.job in self._ended:
+        if message.job in self._ended or not JOB_ID.match(message.job):
             return False
         if message.task == "":
             return message.kind in KINDS
@@ -154,8 +176,8 @@ class Supervisor:
 
     def control(self, message: MessageId, body: bytes) -> None:
         """Take a control message that is in the inbox."""
-        assert self._group is not None
-        self._group.create_task(self._control(message, body))
+        if self._group is not None:  # else it stays in the inbox until the next start
+            self._group.create_task(self._control(message, body))
 
     def equivocated(self, message: MessageId) -> None:
         """End a job of which a peer sent two contents under one identity."""
@@ -169,18 +191,27 @@ class Supervisor:
 
     def _end_soon(self, job: str, code: str, cause: str) -> None:
         if job in self._live and self._group is not None:
-            work = self._apply(job, lambda record: self._machine.stop(record, code, cause, self._clock()))
+            work = self._insist(job, lambda record: self._machine.stop(record, code, cause, self._clock()))
             self._group.create_task(work)
 
     # -- events
 
     async def _control(self, message: MessageId, body: bytes) -> None:
+        kind = KINDS.get(message.kind)
         try:
-            parsed = KINDS[message.kind].from_bytes(body)
-            await self._take(message, parsed, body)
+            if kind is None:
+                raise BadValue(f"no control message is called {message.kind!r}")
+            parsed = kind.from_bytes(body)
+            await insist("control_not_stored", lambda: self._take(message, parsed, body), job=message.job)
         except (RemoteProtocolError, JobRejected, ValueError) as error:
-            log.warning("control_refused", job=message.job, peer=str(message.source), kind=message.kind, error=str(error))
-            await self._store.write(lambda store: store.consume([message]))
+            log.warning(
+                "control_refused", job=message.job, peer=str(message.source), kind=message.kind, error=str(error)[:500]
+            )
+            await self._consume(message)
+        await insist("inbox_not_read", lambda: self.office.consumed(message.source))
+
+    async def _consume(self, message: MessageId) -> None:
+        await insist("control_not_consumed", lambda: self._store.write(lambda store: _consume(store, message)))
 
     async def _take(self, message: MessageId, parsed: Record, body: bytes) -> None:
         live = self._live.get(message.job)
@@ -189,40 +220,52 @@ class Supervisor:
                 await self._offered(message, parsed)
                 return
         elif live is None and message.job not in self._ended:
-            self._park(message, body)
+            await self._park(message, body)
             return
         if live is None or message.source not in live.record.others:
-            await self._store.write(lambda store: store.consume([message]))
+            await self._consume(message)
             return
         if isinstance(parsed, JobEnd):
             self._check_decision(message, parsed, live.record)
-        event = parsed
         await self._apply(
-            message.job, lambda record: self._machine.told(record, message.source, event, self._clock()), message
+            message.job, lambda record: self._machine.told(record, message.source, parsed, self._clock()), message
         )
 
-    def _park(self, message: MessageId, body: bytes) -> None:
-        """Keep a message that overtook its job's offer; it stays in the inbox until then."""
-        if sum(map(len, self._parked.values())) < MAX_PARKED:
-            self._parked.setdefault(message.job, []).append((message, body))
+    async def _park(self, message: MessageId, body: bytes) -> None:
+        """Keep a message that overtook its job's offer, in the inbox too; beyond the bound it is dropped."""
+        parked = [entry for entries in self._parked.values() for entry in entries]
+        if len(parked) >= MAX_PARKED or sum(len(b) for _, b in parked) + len(body) > MAX_PARKED_BYTES:
+            log.warning("control_dropped", job=message.job, peer=str(message.source), kind=message.kind)
+            await self._consume(message)
+            return
+        self._parked.setdefault(message.job, []).append((message, body))
 
     async def _offered(self, message: MessageId, offer: JobOffer) -> None:
-        spec = JobSpec.model_validate_json(offer.spec)
+        spec = await asyncio.to_thread(JobSpec.model_validate_json, offer.spec)
         addresses = spec.dag.addresses()
         if self.me not in addresses or message.source not in addresses:
             raise BadValue("an offer names parties that are not its own")
-        refusal = self._refusal(spec)
+        refusal = await asyncio.to_thread(self._refusal, spec)
+        if message.job in self._live:
+            await self._consume(message)
+            return
         record = self._record(message.job, spec, message.source, self._clock()) if refusal is None else None
         if record is None:
             record = JobRecord(
                 job=message.job, me=self.me, initiator=message.source, spec=spec, tasks={}, created_at=self._clock()
             )
         self._live[message.job] = _Live(record)
-        await self._apply(message.job, lambda current: self._machine.offered(current, refusal), message)
+        try:
+            await self._apply(message.job, lambda current: self._machine.offered(current, refusal), message)
+        except StoreError:
+            del self._live[message.job]
+            raise
         for parked, body in self._parked.pop(message.job, []):
             self.control(parked, body)
 
     def _refusal(self, spec: JobSpec) -> Reason | None:
+        if self._store.is_low():
+            return Reason(party=self.me, code=StoreFull.code, cause=f"the disk of {self.me} is almost full")
         try:
             read_dag(spec.model_dump(mode="json"), self._components)
             self._check_parties(spec)
@@ -239,6 +282,8 @@ class Supervisor:
             )
 
     def _check_decision(self, message: MessageId, end: JobEnd, record: JobRecord) -> None:
+        if max(len(end.task), len(end.code), len(end.cause)) > MAX_REASON:
+            raise BadValue(f"the reason of a job's end is longer than {MAX_REASON} characters")
         reason = Reason(party=Address.parse(end.party), task=end.task, code=end.code, cause=end.cause)
         if message.source != record.initiator or end.status not in {"success", "failed", "canceled", "timeout"}:
             raise BadValue(f"{message.source} may not end this job")
@@ -251,28 +296,27 @@ class Supervisor:
 
     # -- commands
 
-    async def _apply(
-        self, job: str, event: Callable[[JobRecord], Step], consumed: MessageId | None = None
-    ) -> None:
+    async def _apply(self, job: str, event: Callable[[JobRecord], Step], consumed: MessageId | None = None) -> None:
         live = self._live.get(job)
         if live is None:
             if consumed is not None:
-                await self._store.write(lambda store: store.consume([consumed]))
+                await self._consume(consumed)
             return
         async with live.lock:
             step = event(live.record)
             is_changed = step.record is not live.record
             tells = [command for command in step.commands if isinstance(command, Tell)]
             if is_changed or tells or consumed:
-                posted = await self._store.write(lambda store: self._commit(store, step, tells, consumed))
+                posted = await self._store.write(
+                    lambda store: self._commit(store, step, tells, consumed), is_vital=step.record.is_ended
+                )
                 for message, entry, body in posted:
                     self.office.dispatch(message, entry, body)
             if live.record.status is not step.record.status:
                 log.info("job_changed", job=job, party=str(self.me), status=step.record.status.value)
             live.record = step.record
             self._carry_out(live, step)
-        async with self._changed:
-            self._changed.notify_all()
+        self._notify()
 
     def _commit(
         self, store: Transaction, step: Step, tells: list[Tell], consumed: MessageId | None
@@ -280,7 +324,7 @@ class Supervisor:
         record = step.record
         store.save_job(record.job, record.status.value, record.model_dump_json().encode())
         if consumed is not None:
-            store.consume([consumed])
+            _consume(store, consumed)
         posted = []
         for tell in tells:
             message = MessageId(record.job, "", 0, tell.scope, type(tell.message).__name__, self.me, tell.to)
@@ -290,6 +334,7 @@ class Supervisor:
             reason = None if record.reason is None else record.reason.model_dump(mode="json")
             detail = {"status": record.status.value, "reason": reason}
             store.append_event("job_ended", record.job, json.dumps(detail).encode())
+            store.put_document(ERASING, record.job, b"")
         return posted
 
     def _carry_out(self, live: _Live, step: Step) -> None:
@@ -324,7 +369,11 @@ class Supervisor:
     async def _from_task(self, live: _Live, task: str, event: Callable[[JobRecord], Step]) -> None:
         """Apply a task's result; the asyncio task must not cancel itself when the job's end kills the others."""
         live.running.pop(task, None)
-        await self._apply(live.record.job, event)
+        await self._insist(live.record.job, event)
+
+    async def _insist(self, job: str, event: Callable[[JobRecord], Step]) -> None:
+        """Apply an event that nobody would bring again, whatever it takes until the store has it."""
+        await insist("job_not_stored", lambda: self._apply(job, event), job=job)
 
     async def _finish(self, live: _Live) -> None:
         job = live.record.job
@@ -334,15 +383,25 @@ class Supervisor:
         self._ended.add(job)
         self._live.pop(job, None)
         self.office.forget(job)
-        await self._store.write(lambda store: _erase(store, job))
+        self.runner.forget(job)
+        await self._forget(job)
         log.info("job_ended", job=job, party=str(self.me), status=live.record.status.value)
-        async with self._changed:
-            self._changed.notify_all()
+        self._notify()
+
+    async def _forget(self, job: str) -> None:
+        await insist("job_not_erased", lambda: self._store.write(lambda store: _erase(store, job)), job=job)
+
+
+def _consume(store: Transaction, message: MessageId) -> None:
+    """Consume a control message unless that was done before."""
+    if store.take(message) is not None:
+        store.consume([message])
 
 
 def _erase(store: Transaction, job: str) -> None:
     store.forget_secrets(job)
     store.forget_mail(job)
+    store.delete_document(ERASING, job)
 
 
 def summary(record: JobRecord) -> JsonObject:
@@ -354,4 +413,3 @@ def summary(record: JobRecord) -> JsonObject:
         "party_id": record.me.party_id,
         "create_time": record.created_at,
     }
-

@@ -11,12 +11,11 @@ import json
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from partyd.components.base import Component, Kind
-from partyd.data.table import Table
 from partyd.errors import DataError, LocalProtocolError, PartydError
 from partyd.federation.office import INLINE_BYTES, PostOffice
 from partyd.federation.rows import BlobRef, Body
@@ -27,6 +26,9 @@ from partyd.jobs.record import JobRecord
 from partyd.jobs.workers import Exit, Workers
 from partyd.layout import Layout
 from partyd.types import Address, MessageId
+
+if TYPE_CHECKING:
+    from partyd.data.table import Table
 
 log = structlog.get_logger()
 
@@ -82,7 +84,9 @@ class TaskRunner:
             log.warning("worker_died", job=record.job, task=task, deaths=deaths)
             diary.log("WARNING", "the worker process died; another one goes on from the last checkpoint")
             if deaths > DEATHS_ALLOWED:
-                return Exit("failed", "worker_died", f"the worker process died {deaths} times without getting any further")
+                return Exit(
+                    "failed", "worker_died", f"the worker process died {deaths} times without getting any further"
+                )
             await asyncio.sleep(RESTART_DELAY_S)
 
     def order(self, record: JobRecord, task: str) -> WorkOrder:
@@ -123,6 +127,8 @@ class TaskRunner:
 
     def read_output(self, job: str, task: str, port: str) -> Table:
         """Open an output table; raises DataError when there is none."""
+        from partyd.data.table import Table  # here, for numpy comes with it and a daemon seldom shows a table
+
         folder = self.folder(job, task) / port
         if not folder.is_dir():
             raise DataError(f"task {task} of job {job} has no output {port!r} here")

@@ -132,7 +132,9 @@ class PipeSource:
     def open_table(self, namespace: str, name: str) -> Table:
         path = self._tables.get(f"{namespace}/{name}")
         if path is None:
-            raise TaskFailed(f"no table {namespace}/{name} here; upload it with: flow data upload --namespace {namespace} --name {name}")
+            raise TaskFailed(
+                f"no table {namespace}/{name} here; upload it with: flow data upload --namespace {namespace} --name {name}"
+            )
         return Table.load(Path(path))
 
 

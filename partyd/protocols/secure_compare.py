@@ -27,7 +27,7 @@ from partyd.federation.algorithm import Disclosure
 from partyd.federation.message import Message
 from partyd.federation.party import Party
 from partyd.types import GUEST, HOST
-from partyd.wire.codec import Octets, Words
+from partyd.wire.arrays import Octets, Words
 
 Numbers = NDArray[np.uint64]
 Order = NDArray[np.int8]

@@ -7,9 +7,7 @@ killed. What a damaged disk returns is detected, not believed.
 
 from __future__ import annotations
 
-from partyd.store.backup import Manifest
-from partyd.store.blobs import INLINE_LIMIT, Blobs
-from partyd.store.rows import (
+from partyd.federation.rows import (
     AttemptRow,
     BlobRef,
     Body,
@@ -24,6 +22,8 @@ from partyd.store.rows import (
     Posted,
     TaskRow,
 )
+from partyd.store.backup import Manifest
+from partyd.store.blobs import INLINE_LIMIT, Blobs
 from partyd.store.space import SpaceLimits, Usage
 from partyd.store.store import Store, restore
 from partyd.store.transaction import Reader, Transaction

@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from partyd.errors import StoreCorrupt, StoreError
+from partyd.federation.rows import BlobRef, Body
 from partyd.store import faults
 from partyd.store.files import Files, digest_of
-from partyd.store.rows import BlobRef, Body
 
 INLINE_LIMIT = 64 * 1024
 """Bodies above this many bytes become files."""

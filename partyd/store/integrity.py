@@ -16,11 +16,11 @@ from pathlib import Path
 import apsw
 
 from partyd.errors import StoreCorrupt
+from partyd.federation.rows import BlobRef
 from partyd.store import faults, highwater, migrations
 from partyd.store.blobs import Blobs
 from partyd.store.files import Files, digest_of
 from partyd.store.layout import Layout
-from partyd.store.rows import BlobRef
 from partyd.store.tables import SUMMED, Row, blob_references
 from partyd.store.transaction import Reader
 

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable
 
 from partyd.errors import Equivocation, StoreError
-from partyd.store.rows import BlobRef, Body, InboxRow, OutboxDepth, OutboxRow, Posted
+from partyd.federation.rows import BlobRef, Body, InboxRow, OutboxDepth, OutboxRow, Posted
 from partyd.store.session import Session, WritingSession, message_key, message_of, message_where
 from partyd.store.tables import INBOX, OUTBOX, Value
 from partyd.types import Address, MessageId

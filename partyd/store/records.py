@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 import msgpack
 
 from partyd.errors import StoreCorrupt, StoreError
+from partyd.federation.rows import BlobRef, DocumentRow, EventRow, PeerRow
 from partyd.store import faults
 from partyd.store.mail import body_columns
-from partyd.store.rows import BlobRef, DocumentRow, EventRow, PeerRow
 from partyd.store.session import Session, WritingSession
 from partyd.store.tables import DOCUMENT_BLOBS, DOCUMENTS, EVENTS, PEERS, SEEN, Row, Value
 from partyd.types import Address, Role

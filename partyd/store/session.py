@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 import apsw
 
 from partyd.errors import StoreCorrupt
+from partyd.federation.rows import BlobRef, Body
 from partyd.store import faults
 from partyd.store.blobs import Blobs
-from partyd.store.rows import BlobRef, Body
 from partyd.store.tables import COUNTERS, MESSAGE, META, Row, Table, Value
 from partyd.types import Address, MessageId
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from partyd.errors import StoreError
+from partyd.federation.rows import AttemptRow, Body, CheckpointRow, JobRow, TaskRow
 from partyd.store.mail import MailWriter, body_columns
-from partyd.store.rows import AttemptRow, Body, CheckpointRow, JobRow, TaskRow
 from partyd.store.session import Session
 from partyd.store.tables import ATTEMPTS, CHECKPOINTS, JOBS, TASKS, Row, Value
 from partyd.types import MessageId

@@ -23,8 +23,6 @@ a `WireType`          bin of its own ``to_bytes()``
 from __future__ import annotations
 
 import hmac
-import math
-import struct
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,8 +30,6 @@ from functools import cache
 from typing import Annotated, Any, ClassVar, Protocol, Self, Union, get_args, get_origin, runtime_checkable
 
 import msgpack
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from partyd.errors import BadValue, LocalProtocolError
@@ -42,7 +38,6 @@ MAX_RECORD_BYTES = 1 << 31
 MAX_STR_BYTES = 1 << 16
 MAX_BIG_INT_BYTES = 1 << 14
 MAX_ITEMS = 1 << 20
-MAX_DIMENSIONS = 4
 
 
 @runtime_checkable
@@ -55,11 +50,10 @@ class WireType(Protocol):
     def from_bytes(cls, data: bytes) -> Self: ...
 
 
-@dataclass(frozen=True)
-class Dtype:
-    """Names the one dtype an array field may have, as numpy's little-endian code."""
+class ArrayMark(Protocol):
+    """Marks an array field; ``partyd.wire.arrays`` has the marks, apart, for a daemon has no use for numpy."""
 
-    code: str
+    def array_coder(self) -> Coder: ...
 
 
 @dataclass(frozen=True)
@@ -67,10 +61,6 @@ class Big:
     """Marks an int of any size."""
 
 
-Floats = Annotated[NDArray[np.float64], Dtype("<f8")]
-Ints = Annotated[NDArray[np.int64], Dtype("<i8")]
-Words = Annotated[NDArray[np.uint64], Dtype("<u8")]
-Octets = Annotated[NDArray[np.uint8], Dtype("|u1")]
 BigInt = Annotated[int, Big()]
 
 
@@ -197,8 +187,9 @@ def _coder(annotation: Any) -> Coder:
 
 def _annotated(base: Any, metadata: tuple[Any, ...]) -> Coder:
     for mark in metadata:
-        if isinstance(mark, Dtype):
-            return _array(np.dtype(mark.code))
+        if hasattr(mark, "array_coder"):
+            array: ArrayMark = mark
+            return array.array_coder()
         if isinstance(mark, Big):
             return Coder(_encode_big, _decode_big)
     return _coder(base)
@@ -249,28 +240,6 @@ def _decode_big(value: Any) -> int:
     if value[1:2] == b"\x00" or (value[0] == 1 and magnitude == 0):
         raise BadValue("a big integer is not in its shortest form")
     return -magnitude if value[0] else magnitude
-
-
-def _array(dtype: np.dtype[Any]) -> Coder:
-    def encode(value: NDArray[Any]) -> bytes:
-        if not isinstance(value, np.ndarray) or value.dtype != dtype or not 1 <= value.ndim <= MAX_DIMENSIONS:
-            raise TypeError(f"expected an array of {dtype}, got {getattr(value, 'dtype', type(value).__name__)}")
-        return struct.pack(f">B{value.ndim}Q", value.ndim, *value.shape) + np.ascontiguousarray(value).tobytes()
-
-    def decode(value: Any) -> NDArray[Any]:
-        if type(value) is not bytes or not value or not 1 <= value[0] <= MAX_DIMENSIONS:
-            raise BadValue(f"expected an array of {dtype}")
-        offset = 1 + 8 * value[0]
-        if len(value) < offset:
-            raise BadValue("an array's shape is cut off")
-        shape = struct.unpack(f">{value[0]}Q", value[1:offset])
-        if math.prod(max(side, 1) for side in shape) > MAX_RECORD_BYTES:
-            raise BadValue("an array's shape is larger than any array")
-        if math.prod(shape) * dtype.itemsize != len(value) - offset:
-            raise BadValue("an array's bytes do not match its shape")
-        return np.frombuffer(value, dtype=dtype, offset=offset).reshape(shape)
-
-    return Coder(encode, decode)
 
 
 def _sequence(origin: type, arguments: tuple[Any, ...]) -> Coder:

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partyd.algorithms.linear_model import batch, batch_count, insist_on_rows, linear, probability
+from partyd.algorithms.linear_model import Init, batch, batch_count, insist_on_rows, linear, probability
+from partyd.crypto.prg import Prg
 from partyd.errors import DataError
 
 
@@ -39,3 +40,18 @@ def test_as_many_rows_as_columns_are_too_few() -> None:
     insist_on_rows(11, 10)
     with pytest.raises(DataError, match="larger batches"):
         insist_on_rows(10, 10)
+
+
+def test_first_weights() -> None:
+    def weights(**settings: object) -> list[float]:
+        first: list[float] = Init.model_validate(settings).weights(Prg(bytes(32)), 2000).tolist()
+        return first
+
+    assert set(weights()) == {0.0}
+    assert set(weights(method="ones")) == {1.0}
+    assert set(weights(method="const", fill_val=0.5)) == {0.5}
+    assert max(np.abs(weights(method="random_uniform"))) <= 0.1
+    normal = weights(method="random_normal")
+    assert abs(np.mean(normal)) < 0.01
+    assert np.std(normal) == pytest.approx(0.1, rel=0.1)
+    assert weights(method="random_uniform", random_state=1) != weights(method="random_uniform", random_state=2)

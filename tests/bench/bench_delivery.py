@@ -47,7 +47,9 @@ async def office(folder: Path, me: Address, port: int, work) -> None:  # type: i
         tasks = [
             group.create_task(node.office.run()),
             group.create_task(
-                transport.run(lambda s, _, f: node.office.frame_arrived(s, f), node.office.transport_changed, lambda *_: None)
+                transport.run(
+                    lambda s, _, f: node.office.frame_arrived(s, f), node.office.transport_changed, lambda *_: None
+                )
             ),
         ]
         await work(node)
@@ -78,7 +80,9 @@ async def send(node: Node, mib: int, small: int) -> None:
     sent = time.perf_counter()
     await delivered()
     took = time.perf_counter() - started
-    print(f"one message of {mib} MiB: {mib * 1.048576 / took:.1f} MB/s ({sent - started:.2f} s to be durable here, {took:.2f} s in all)")
+    print(
+        f"one message of {mib} MiB: {mib * 1.048576 / took:.1f} MB/s ({sent - started:.2f} s to be durable here, {took:.2f} s in all)"
+    )
     payload = os.urandom(1024)
     started = time.perf_counter()
     room = asyncio.Semaphore(256)
@@ -101,7 +105,9 @@ async def send(node: Node, mib: int, small: int) -> None:
             await asyncio.sleep(0)
         times.append((time.perf_counter() - started) * 1000)
     times.sort()
-    print(f"send to acknowledgement, 1 KiB, one at a time: p50 {statistics.median(times):.1f} ms, p99 {times[int(len(times) * 0.99)]:.1f} ms")
+    print(
+        f"send to acknowledgement, 1 KiB, one at a time: p50 {statistics.median(times):.1f} ms, p99 {times[int(len(times) * 0.99)]:.1f} ms"
+    )
 
 
 async def forever(_: Node) -> None:
@@ -125,7 +131,11 @@ def main() -> None:
         introduce(members(folder))
         base = [sys.executable, "-m", "broker"]
         parties = ["--party", "10000", "--party", "9999"]
-        subprocess.run([*base, "init", "--dir", str(folder / "broker"), "--passwords", "--plain", *parties], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [*base, "init", "--dir", str(folder / "broker"), "--passwords", "--plain", *parties],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
         reading, writing = os.pipe()
         embedded = ["--embedded"] if options.broker == "embedded" else []
         run = [*base, "run", "--dir", str(folder / "broker"), "--port", "0", "--ready-fd", str(writing), *embedded]

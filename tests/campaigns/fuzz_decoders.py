@@ -21,7 +21,8 @@ from partyd.crypto.paillier import Ciphertexts, PublicKey, generate_keypair
 from partyd.crypto.prg import Prg
 from partyd.errors import BadValue, CryptoError, PartydError
 from partyd.federation.driver import Checkpoint, StageState
-from partyd.wire.codec import BigInt, Floats, Record, Words
+from partyd.wire.arrays import Floats, Words
+from partyd.wire.codec import BigInt, Record
 from tests.wire.fuzz import DECODERS, Decoder, run
 
 SLOWEST_S = 0.5

@@ -49,7 +49,9 @@ def model_digest(federation: Federation, job: str) -> str:
     return digest.hexdigest()
 
 
-def disturbed(federation: Federation, run: int, chance: random.Random, victims: tuple[str, ...], span_s: float, expected: str) -> Outcome:
+def disturbed(
+    federation: Federation, run: int, chance: random.Random, victims: tuple[str, ...], span_s: float, expected: str
+) -> Outcome:
     """Run one job and kill one process in the middle of it."""
     victim, after_s, pick = chance.choice(victims), chance.uniform(0.0, span_s), chance.randrange(8)
     known = {view["job_id"] for view in federation.get("/v2/job/list/query", limit=1000)["data"]}
@@ -92,7 +94,10 @@ def campaign(kills: int, seed: int, broker: str, victims: tuple[str, ...], resul
         for run in range(kills):
             outcome = disturbed(federation, run, chance, victims, span_s, expected)
             outcomes.append(outcome)
-            print(f"{run + 1}/{kills} killed {outcome.victim} after {outcome.after_s} s: {outcome.verdict}, {outcome.took_s} s", flush=True)
+            print(
+                f"{run + 1}/{kills} killed {outcome.victim} after {outcome.after_s} s: {outcome.verdict}, {outcome.took_s} s",
+                flush=True,
+            )
             if results is not None:
                 with results.open("a") as stream:
                     stream.write(json.dumps(asdict(outcome) | {"seed": seed, "broker": broker}) + "\n")
@@ -101,7 +106,9 @@ def campaign(kills: int, seed: int, broker: str, victims: tuple[str, ...], resul
 
 def summary(outcomes: list[Outcome]) -> str:
     """Return the campaign's one line."""
-    counts = {name: sum(o.verdict.startswith(name) for o in outcomes) for name in ("lost", "duplicated", "stuck", "different")}
+    counts = {
+        name: sum(o.verdict.startswith(name) for o in outcomes) for name in ("lost", "duplicated", "stuck", "different")
+    }
     return f"{len(outcomes)} kills: " + ", ".join(f"{count} {name}" for name, count in counts.items())
 
 

@@ -63,12 +63,12 @@ def test_watching_for_programs_is_a_line_of_json_a_change(start: Start, capsys: 
 
 def test_query_and_list_are_tables(start: Start, capsys: pytest.CaptureFixture[str]) -> None:
     daemon = start(
-        {"/v2/job/query": [[job("success")]], "/v2/job/list/query": [{"data": [job("success")]}, {"data": []}]}
+        {"/v2/job/query": [[job("running")]], "/v2/job/list/query": [{"data": [job("success")]}, {"data": []}]}
     )
     assert run(["job", "query", "-j", "J1", "-r", "guest", "-p", "10000"]) == 0
     out = capsys.readouterr().out
-    assert "job J1 is success (100 % of the tasks here), submitted by 10000/guest" in out
-    assert "toy_example_0  toy_example  success      success    1/4 rounds" in out
+    assert "job J1 is running (0 % of the tasks here), submitted by 10000/guest" in out
+    assert "toy_example_0  toy_example  running      running    1/4 rounds" in out
     assert run(["job", "list", "-l", "5"]) == 0
     assert "J1   success  " in capsys.readouterr().out
     assert daemon.asked[-1].query == {"limit": "5"}

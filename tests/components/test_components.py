@@ -17,6 +17,7 @@ from partyd.components import COMPONENTS
 from partyd.components.simulate import Seat, Tables, TaskRun, simulate_task
 from partyd.data.table import Schema, Table
 from partyd.errors import DataError
+from partyd.federation.simulate import Faults
 from partyd.types import ARBITER, GUEST, HOST, Address
 
 G, H, A = Address("10000", GUEST), Address("9999", HOST), Address("1", ARBITER)
@@ -87,6 +88,22 @@ def test_psi_aligns_rows_and_leaves_repeated_ids_out(tmp_path: Path) -> None:
     assert theirs.features[:, 0].tolist() == [10, 20, 40]
     assert document(done, G)["duplicate_count"] == 1
     assert document(done, H)["intersect_count"] == 3
+
+
+@pytest.mark.parametrize("dies", [(G, n) for n in range(6)] + [(H, n) for n in range(6)])
+def test_psi_gives_the_same_bytes_after_a_death_anywhere(tmp_path: Path, dies: tuple[Address, int]) -> None:
+    ids = ["a", "b", "c", "d"]
+    seats = {
+        G: Seat(inputs={"input_data": saved(tmp_path, "g", table(ids, {"x": [1, 2, 3, 4]}))}),
+        H: Seat(inputs={"input_data": saved(tmp_path, "h", table(ids[1:], {"z": [5, 6, 7]}))}),
+    }
+    clean = task("psi", seats, tmp_path / "clean")
+    faults = Faults(duplicate=0.5, reorder=True, crash=dies)
+    died = asyncio.run(simulate_task(COMPONENTS["psi"], seats, tmp_path / "died", faults=faults))
+    for party in (G, H):
+        for file in sorted((clean.outputs[party] / "output_data").iterdir()):
+            assert (died.outputs[party] / "output_data" / file.name).read_bytes() == file.read_bytes()
+        assert document(died, party) == document(clean, party)
 
 
 @pytest.mark.parametrize(("guest_value", "host_value", "answer"), [(5, 7, "host is richer"), (7, 5, "guest is richer")])

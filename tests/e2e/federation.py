@@ -128,11 +128,14 @@ class Federation:
         for pid in filter(str.isdigit, os.listdir("/proc")):
             with contextlib.suppress(OSError):
                 line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-                if what == "worker" and "partyd.jobs.forkserver" in line and self._is_worker_of(int(pid), mark):
-                    found.append(int(pid))
-                elif what == "broker" and ((mark in line and " broker run " in line) or self._is_mosquitto_of(line, int(pid), mark)):
-                    found.append(int(pid))
-                elif f"-m partyd --role {what} " in line and mark in line:
+                if (
+                    (what == "worker" and "partyd.jobs.forkserver" in line and self._is_worker_of(int(pid), mark))
+                    or (
+                        what == "broker"
+                        and ((mark in line and " broker run " in line) or self._is_mosquitto_of(line, int(pid), mark))
+                    )
+                    or (f"-m partyd --role {what} " in line and mark in line)
+                ):
                     found.append(int(pid))
         return found
 

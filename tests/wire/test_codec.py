@@ -14,7 +14,8 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from partyd.errors import BadValue, LocalProtocolError
 from partyd.federation.message import Message
 from partyd.types import GUEST, HOST
-from partyd.wire.codec import BigInt, Floats, Ints, Octets, Record, Secret, Words
+from partyd.wire.arrays import Floats, Ints, Octets, Words
+from partyd.wire.codec import BigInt, Record, Secret
 
 
 class Inner(Record):
