@@ -21,19 +21,19 @@ class ClientError(PartydError):
         super().__init__(f"{where}: {what}; {how}")
 
 
-class Unreachable(ClientError):  # noqa: N818 - house names of errors say what happened
+class Unreachable(ClientError):
     """No daemon answers at the address."""
 
     code = "unreachable"
 
 
-class StrangeReply(ClientError):  # noqa: N818
+class StrangeReply(ClientError):
     """Something answers that is no partyd daemon, or one of another version."""
 
     code = "strange_reply"
 
 
-class Refused(ClientError):  # noqa: N818
+class Refused(ClientError):
     """The daemon said no; its own sentence says what to do."""
 
     code = "refused"

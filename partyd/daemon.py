@@ -1,8 +1,8 @@
 """The composition root: the only place where everything meets.
 
-A daemon is one process, one HTTP port and one connection to the broker, with one `Node` for each of its addresses. It is
-ready when its stores are recovered, its keys loaded and its port open; whether the broker answers is another question, which
-``/readyz`` answers.
+A daemon is one process, one HTTP port and one connection to the broker, with one `Node` for each of its addresses. It
+is ready when its stores are recovered, its keys loaded and its port open; whether the broker answers is another
+question, which ``/readyz`` answers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A whole federation on one machine: a broker and one daemon for each party, for development and demonstrations.
 
-Every party is a real daemon with keys and state of its own, pinned to all others; only the machine and the owner are the
-same. What dies is started again, as systemd would; Ctrl-C or SIGTERM stops all together.
+Every party is a real daemon with keys and state of its own, pinned to all others; only the machine and the owner are
+the same. What dies is started again, as systemd would; Ctrl-C or SIGTERM stops all together.
 """
 
 from __future__ import annotations
@@ -135,7 +135,8 @@ class _Federation:
             keepers = [group.create_task(self._keep("broker", self._broker_command()))]
             await self._reachable("broker", self._broker_port)
             for member in self._members:
-                keepers.append(group.create_task(self._keep(str(member.address), self._daemon_command(member))))
+                keeper = self._keep(str(member.address), self._daemon_command(member))
+                keepers += [group.create_task(keeper)]
             announce = group.create_task(self._announce())
             await self._stop.wait()
             announce.cancel()

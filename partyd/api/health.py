@@ -52,7 +52,7 @@ class Health:
             return False
         return True
 
-    async def metrics(self, request: web.Request) -> web.Response:
+    async def metrics(self, _: web.Request) -> web.Response:
         """Answer Prometheus; labels are bounded: peers, states and reasons, never jobs."""
         lines = [line for family in self._families() for line in family]
         return web.Response(text="\n".join(lines) + "\n", content_type="text/plain", charset="utf-8")

@@ -1,7 +1,7 @@
 """Replies in FATE Flow's form, and the one table from our errors to them.
 
-Every reply is ``{"code": ..., "message": ..., "data": ...}`` with HTTP status 200 for success, else the status that says
-whose fault it is. A message is one sentence with the mend in it; a traceback never leaves the process.
+Every reply is ``{"code": ..., "message": ..., "data": ...}`` with HTTP status 200 for success, else the status that
+says whose fault it is. A message is one sentence with the mend in it; a traceback never leaves the process.
 """
 
 from __future__ import annotations

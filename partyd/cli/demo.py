@@ -42,9 +42,10 @@ def command(folder: Path, port: int, once: bool) -> int:
     report.insist_on_scikit_learn()
     report.title(f"Starting a federation: guest {GUEST}, hosts {HOST} and {GUEST}, arbiter {ARBITER}, a broker")
     with federation(folder.absolute(), port) as starting:
+        report.line(f"its log: {starting.log}")
         users = tables.load_users()
         running = starting.ready()
-        report.line(f"ready after {time.monotonic() - begun:.1f} s; its log is {running.log}")
+        report.line(f"ready after {time.monotonic() - begun:.1f} s")
         difference = _train_and_compare(running, users, folder)
         _ask_the_small_questions(running)
         if difference > MAX_DIFFERENCE:

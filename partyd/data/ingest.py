@@ -9,7 +9,8 @@ import json
 import sys
 from pathlib import Path
 
-from partyd.data.csv_source import CsvFormat, read_csv
+from partyd.data.csv_source import read_csv
+from partyd.data.formats import CsvFormat
 from partyd.errors import DataError
 
 

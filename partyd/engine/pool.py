@@ -1,8 +1,8 @@
 """A pool of processes on this machine, for one worker.
 
-The children are started when the first map needs them (``python -m partyd.engine.pool``) and end with their owner. A child
-is told a function's name and a partition's bytes, and answers with bytes; only functions of modules under ``partyd`` can be
-named, and nothing is pickled.
+The children are started when the first map needs them (``python -m partyd.engine.pool``) and end with their owner. A
+child is told a function's name and a partition's bytes, and answers with bytes; only functions of modules under
+``partyd`` can be named, and nothing is pickled.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The round driver: the loop, the checkpoints and the resumption that no algorithm writes.
 
-A task runs one or more *stages*, each an algorithm: a training, then a prediction. A stage runs ``start`` in the scope
-``<stage>/start`` and ``step`` in ``<stage>/iteration/<n>`` until the state is finished. At the end of a round the state, and
-the messages that the round consumed, go to the journal in one transaction; after a crash the round that was under way is
-repeated from stored messages (architecture §4).
+A task runs one or more *stages*, each an algorithm: a training, then a prediction. A stage runs ``start`` in the
+scope ``<stage>/start`` and ``step`` in ``<stage>/iteration/<n>`` until the state is finished. At the end of a round
+the state, and the messages that the round consumed, go to the journal in one transaction; after a crash the round
+that was under way is repeated from stored messages (architecture §4).
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """The post office of one address: its durable mailbox, and one link to each pinned peer.
 
-A message to a peer is written to the outbox, and is durable when `send` returns; its link then delivers it, whenever and as
-often as it takes, until the peer has acknowledged that it is on *its* disk. A message from a peer is written to the inbox
-before it is acknowledged; whoever waits for its identity is woken. Nothing depends on the order of arrival, on the broker, or
-on either process living on.
+A message to a peer is written to the outbox, and is durable when `send` returns; its link then delivers it, whenever
+and as often as it takes, until the peer has acknowledged that it is on *its* disk. A message from a peer is written
+to the inbox before it is acknowledged; whoever waits for its identity is woken. Nothing depends on the order of
+arrival, on the broker, or on either process living on.
 
-A link is a sans-IO `Session` and one task that pumps it: frames out when the session has some, time in when its deadline
-comes. Frames come in through `frame_arrived`.
+A link is a sans-IO `Session` and one task that pumps it: frames out when the session has some, time in when its
+deadline comes. Frames come in through `frame_arrived`.
 """
 
 from __future__ import annotations

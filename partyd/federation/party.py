@@ -1,8 +1,9 @@
 """The federation as an algorithm's coroutine sees it: send, recv, gather, randomness, progress.
 
-`Party` is the only door of an algorithm. Behind it stands a `Post` (the durable mailbox: in a worker a socket to the daemon,
-in tests a dictionary) and a `Reporter`. The driver in `partyd.federation.driver` opens one *scope* a round; a message's
-identity is that scope plus its class and its two ends, so nobody invents tags, and a repeated round finds its messages again.
+`Party` is the only door of an algorithm. Behind it stands a `Post` (the durable mailbox: in a worker a socket to the
+daemon, in tests a dictionary) and a `Reporter`. The driver in `partyd.federation.driver` opens one *scope* a round; a
+message's identity is that scope plus its class and its two ends, so nobody invents tags, and a repeated round finds
+its messages again.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class Post(Protocol):
     """The durable mailbox of one party (architecture §4 rule 2)."""
 
     async def send(self, message: MessageId, body: bytes) -> None:
-        """Keep ``body`` under ``message`` for ever and deliver it; the first write wins, a repetition sends the first."""
+        """Keep ``body`` under ``message`` and deliver it; the first write wins, a repetition sends the first."""
 
     async def receive(self, message: MessageId) -> bytes:
         """Return the body that arrived under ``message``, waiting for it; may be cancelled and asked again."""

@@ -1,7 +1,8 @@
 """Run all roles of an algorithm in this process: no broker, no sockets, no sleeps; faults are arguments.
 
-The parties exchange encoded bytes through a network that may repeat and reorder them, and any party can be made to die at its
-n-th send or receive and to start again from its journal. What comes back is each party's final state and the transcript.
+The parties exchange encoded bytes through a network that may repeat and reorder them, and any party can be made to
+die at its n-th send or receive and to start again from its journal. What comes back is each party's final state and
+the transcript.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from partyd.types import Address, MessageId, Role
 
 @dataclass(frozen=True)
 class Faults:
-    """What goes wrong: messages repeated with some probability, all of them reordered, a death at one send or receive."""
+    """What goes wrong: messages repeated by chance, all of them reordered, a death at one send or receive."""
 
     duplicate: float = 0.0
     reorder: bool = False
@@ -140,7 +141,7 @@ class MemoryJournal:
     async def load(self) -> bytes | None:
         return self.checkpoint
 
-    async def save(self, round_: int, scope: str, checkpoint: bytes, consumed: list[MessageId]) -> None:
+    async def save(self, _round: int, scope: str, checkpoint: bytes, _consumed: list[MessageId]) -> None:
         self.checkpoint = checkpoint
         self.scopes.append(scope)
 
@@ -153,7 +154,7 @@ class MemoryReporter:
     metrics: dict[tuple[str, int], float] = field(default_factory=dict)
     done: tuple[int, int] = (0, 0)
 
-    def progress(self, done: int, total: int, note: str = "") -> None:
+    def progress(self, done: int, total: int, _note: str = "") -> None:
         self.done = (done, total)
 
     def metric(self, name: str, step: int, value: float) -> None:

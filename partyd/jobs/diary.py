@@ -1,6 +1,7 @@
 """A task's diary: log lines and metrics appended to files beside its outputs, and its live progress in memory.
 
-Appending is enough: a metric is known by its name and step, so a line that a repeated round writes again says the same.
+A line that the disk does not take is lost: no task fails for its diary. Appending is enough: a metric is known by its
+name and step, so a line that a repeated round writes again says the same.
 """
 
 from __future__ import annotations
@@ -10,6 +11,10 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import structlog
+
+log = structlog.get_logger()
 
 MAX_LINE = 4000
 
@@ -39,9 +44,12 @@ class Diary:
         self._append("metrics.jsonl", {"name": name[:128], "step": step, "value": value})
 
     def _append(self, file: str, entry: dict[str, Any]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / file).open("a") as stream:
-            stream.write(json.dumps(entry) + "\n")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with (self.folder / file).open("a") as stream:
+                stream.write(json.dumps(entry) + "\n")
+        except OSError as error:
+            log.warning("diary_not_written", folder=str(self.folder), error=error.strerror)
 
     def lines(self, after: int = 0) -> list[dict[str, Any]]:
         """Return the log from line ``after``."""
@@ -51,7 +59,8 @@ class Diary:
         """Return each metric's values by step; of a step written twice, the newest."""
         series: dict[str, dict[int, float]] = {}
         for entry in self._read("metrics.jsonl"):
-            series.setdefault(entry["name"], {})[entry["step"]] = entry["value"]
+            if {"name", "step", "value"} <= entry.keys():
+                series.setdefault(entry["name"], {})[entry["step"]] = entry["value"]
         return {name: sorted(steps.items()) for name, steps in series.items()}
 
     def _read(self, file: str) -> list[dict[str, Any]]:
@@ -59,9 +68,11 @@ class Diary:
         if not path.exists():
             return []
         entries = []
-        for line in path.read_text().splitlines():
+        for line in path.read_text(errors="replace").splitlines():
             try:
-                entries.append(json.loads(line))
-            except json.JSONDecodeError:
+                entry = json.loads(line)
+            except ValueError:
                 continue  # a line cut off by a crash; what it said is said again
+            if isinstance(entry, dict):
+                entries.append(entry)
         return entries

@@ -1,8 +1,8 @@
 """The warm fork-server: a process with numpy and every component loaded, which forks a worker in milliseconds.
 
-The daemon starts it (``python -m partyd.jobs.forkserver FD``) and sends, over that socket, a `WorkOrder` with the worker's end
-of a pipe attached. It answers with the worker's pid, and later with how the worker ended. When the daemon is gone the
-fork-server ends, and with it every worker: nothing computes on for a dead daemon.
+The daemon starts it (``python -m partyd.jobs.forkserver FD``) and sends, over that socket, a word with the worker's
+end of a pipe attached; the order comes through that pipe. It answers with the worker's pid, and later with how the worker ended. When the
+daemon is gone the fork-server ends, and with it every worker: nothing computes on for a dead daemon.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from partyd.jobs import worker
-from partyd.jobs.order import WorkOrder
 
 PR_SET_PDEATHSIG = 1
-MAX_ORDER_BYTES = 1 << 21
+MAX_WORD = 64
 
 
 def serve(control: socket.socket) -> None:
@@ -36,6 +35,8 @@ def serve(control: socket.socket) -> None:
     os.set_blocking(wake_write, False)
     signal.set_wakeup_fd(wake_write)
     signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the daemon, which then ends this process
+    orders = 0
     control.send(msgpack.packb(["ready", os.getpid(), 0]))
     while True:
         readable, _, _ = select.select([control.fileno(), wake_read], [], [])
@@ -43,17 +44,18 @@ def serve(control: socket.socket) -> None:
             _drain(wake_read)
             _reap(control)
         if control.fileno() in readable:
-            data, fds, _, _ = socket.recv_fds(control, MAX_ORDER_BYTES, 1)
+            data, fds, _, _ = socket.recv_fds(control, MAX_WORD, 1)
             if not data:
                 return
-            _fork(control, data, fds[0], (wake_read, wake_write))
+            orders += 1
+            _fork(control, orders, fds[0], (wake_read, wake_write))
 
 
-def _fork(control: socket.socket, data: bytes, fd: int, inherited: tuple[int, ...]) -> None:
+def _fork(control: socket.socket, number: int, fd: int, inherited: tuple[int, ...]) -> None:
     pid = os.fork()
     if pid:
         os.close(fd)
-        control.send(msgpack.packb(["started", pid, 0]))
+        control.send(msgpack.packb(["started", pid, number]))
         return
     status = 1
     try:
@@ -64,7 +66,7 @@ def _fork(control: socket.socket, data: bytes, fd: int, inherited: tuple[int, ..
         control.close()
         for descriptor in inherited:
             os.close(descriptor)
-        worker.main(socket.socket(fileno=fd), WorkOrder.model_validate_json(data))
+        worker.main(socket.socket(fileno=fd))
         status = 0
     except BaseException:  # noqa: BLE001 - the last frame of this process: say why it ends, then end it
         traceback.print_exc()

@@ -1,9 +1,10 @@
 """The life of a job at one party, sans-IO: events in, a new record and commands out.
 
-The initiator (the guest that submitted) offers the job to every party; each answers; when all have agreed the initiator says
-start. From then on every party runs its own tasks in the DAG's order: tasks of different parties meet in their messages, not
-in the scheduler. Each change of a task is reported to all. The initiator alone decides how the job ends, so that the state
-and the reason are the same everywhere; what another party knows better (its task failed, its owner wants to stop) it tells.
+The initiator (the guest that submitted) offers the job to every party; each answers; when all have agreed the
+initiator says start. From then on every party runs its own tasks in the DAG's order: tasks of different parties meet
+in their messages, not in the scheduler. Each change of a task is reported to all. The initiator alone decides how the
+job ends, so that the state and the reason are the same everywhere; what another party knows better (its task failed,
+its owner wants to stop) it tells.
 
 The caller stores the record and the outgoing messages in one transaction and then carries out the other commands. Every
 event may come twice, and a start or report may come after the end: those change nothing.

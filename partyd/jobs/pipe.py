@@ -1,7 +1,7 @@
 """The pipe between the daemon and its children: length-prefixed msgpack over a socket pair.
 
-Both ends are this organisation's own processes, but the frame is bounded and strict all the same: a worker computes on what
-peers sent, and what it says is data, never code.
+Both ends are this organisation's own processes, but the frame is bounded and strict all the same: a worker computes
+on what peers sent, and what it says is data, never code.
 """
 
 from __future__ import annotations
@@ -45,13 +45,19 @@ class Pipe:
         self._writer.writelines((PREFIX.pack(len(frame)), frame))
 
     async def read(self) -> list[Any] | None:
-        """Return the next frame, or None when the other end has closed or died."""
+        """Return the next frame, or None when the other end has closed or died.
+
+        Raises LocalProtocolError for bytes that are no frame.
+        """
         try:
             (length,) = PREFIX.unpack(await self._reader.readexactly(PREFIX.size))
             frame = await self._reader.readexactly(length)
         except (asyncio.IncompleteReadError, ConnectionError):
             return None
-        value = msgpack.unpackb(frame, raw=False, max_bin_len=len(frame), max_str_len=len(frame))
+        try:
+            value = msgpack.unpackb(frame, raw=False, max_bin_len=len(frame), max_str_len=len(frame))
+        except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
+            raise LocalProtocolError("a frame between processes is not msgpack") from error
         if not isinstance(value, list) or not value:
             raise LocalProtocolError("a frame between processes is not a list")
         return value

@@ -1,7 +1,8 @@
 """A job as its user writes it: FATE 2.x's DAG, as pydantic models.
 
-`read_dag` answers with every mistake at once, each with its path (``dag.tasks.psi_0.inputs``) and, for a misspelt name, the
-nearest known one. What it returns has been checked against the registered components: references, roles, parameters.
+`read_dag` answers with every mistake at once, each with its path (``dag.tasks.psi_0.inputs``) and, for a misspelt name,
+the nearest known one. What it returns has been checked against the registered components: references, roles,
+parameters.
 """
 
 from __future__ import annotations
@@ -158,7 +159,7 @@ class JobSpec(_Part):
 
 
 def read_dag(document: object, components: Mapping[str, Component]) -> JobSpec:
-    """Return the checked job that ``document`` (parsed JSON or YAML) describes; raises JobRejected listing every mistake."""
+    """Return the checked job that a parsed JSON or YAML document describes; raises JobRejected with every mistake."""
     try:
         spec = JobSpec.model_validate(document)
     except ValidationError as error:
@@ -221,7 +222,8 @@ def _mistakes(dag: Dag, components: Mapping[str, Component]) -> Iterable[str]:
         where = f"dag.tasks.{name}"
         component = components.get(task.component_ref)
         if component is None:
-            yield f"{where}.component_ref: no component {task.component_ref!r}; {nearest(task.component_ref, components)}"
+            hint = nearest(task.component_ref, components)
+            yield f"{where}.component_ref: no component {task.component_ref!r}; {hint}"
             continue
         for other in task.dependent_tasks:
             if other not in dag.tasks:

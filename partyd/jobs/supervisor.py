@@ -1,8 +1,8 @@
 """Carries out what the job machine commands, for one address: stores, tells the peers, runs the tasks.
 
-Each event of a job is applied under that job's lock: the new record, the messages to the peers, the consumed control message
-and the audit event go to the store in one transaction; only then are the other commands carried out. After a restart the
-records are read again and every open job goes on where it was.
+Each event of a job is applied under that job's lock: the new record, the messages to the peers, the consumed control
+message and the audit event go to the store in one transaction; only then are the other commands carried out. After a
+restart the records are read again and every open job goes on where it was.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ from partyd.wire.codec import Record
 log = structlog.get_logger()
 
 OPEN = (JobStatus.WAITING.value, JobStatus.RUNNING.value)
-MAX_PARKED = 1000
-MAX_PARKED_BYTES = 16 << 20
+MAX_PARKED = 256
+MAX_PARKED_BYTES = 4 << 20
+"""Of each peer: messages that overtook their job's offer."""
 MAX_REASON = 4000
 JOB_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}\Z")
 ERASING = "erasing"
@@ -233,8 +234,8 @@ class Supervisor:
 
     async def _park(self, message: MessageId, body: bytes) -> None:
         """Keep a message that overtook its job's offer, in the inbox too; beyond the bound it is dropped."""
-        parked = [entry for entries in self._parked.values() for entry in entries]
-        if len(parked) >= MAX_PARKED or sum(len(b) for _, b in parked) + len(body) > MAX_PARKED_BYTES:
+        parked = [b for entries in self._parked.values() for other, b in entries if other.source == message.source]
+        if len(parked) >= MAX_PARKED or sum(map(len, parked)) + len(body) > MAX_PARKED_BYTES:
             log.warning("control_dropped", job=message.job, peer=str(message.source), kind=message.kind)
             await self._consume(message)
             return
@@ -276,9 +277,9 @@ class Supervisor:
     def _check_parties(self, spec: JobSpec) -> None:
         missing = [str(a) for a in spec.dag.addresses() if a != self.me and a not in self.office.links]
         if missing:
-            names = ", ".join(missing)
             raise JobRejected(
-                f"{self.me} has pinned no peer {names}; at this party run: partyd peer add {missing[0]} --card FILE --fingerprint F"
+                f"{self.me} has pinned no peer {', '.join(missing)}; "
+                f"at this party run: partyd peer add {missing[0]} --card FILE --fingerprint F"
             )
 
     def _check_decision(self, message: MessageId, end: JobEnd, record: JobRecord) -> None:
@@ -352,8 +353,8 @@ class Supervisor:
         job = live.record.job
         try:
             result = await self.runner.run(live.record, task)
-        except PartydError as error:
-            cause, code = str(error), error.code
+        except (PartydError, OSError) as error:
+            cause, code = str(error), error.code if isinstance(error, PartydError) else "io"
             await self._from_task(live, task, lambda r: self._machine.task_failed(r, task, code, cause, self._clock()))
             return
         if result.verdict == "done":
@@ -385,6 +386,8 @@ class Supervisor:
         self.office.forget(job)
         self.runner.forget(job)
         await self._forget(job)
+        for peer in live.record.others:
+            await insist("inbox_not_read", lambda: self.office.consumed(peer))  # noqa: B023
         log.info("job_ended", job=job, party=str(self.me), status=live.record.status.value)
         self._notify()
 
@@ -400,6 +403,7 @@ def _consume(store: Transaction, message: MessageId) -> None:
 
 def _erase(store: Transaction, job: str) -> None:
     store.forget_secrets(job)
+    store.abandon_mail(job)
     store.forget_mail(job)
     store.delete_document(ERASING, job)
 

@@ -1,7 +1,7 @@
 """Runs one party's tasks in workers, and answers what they ask: mail, checkpoints, tables.
 
-A worker that dies is started again and goes on from the last checkpoint; when it dies without getting any further, several
-times in a row, the task fails.
+A worker that dies is started again and goes on from the last checkpoint; when it dies without getting any further,
+several times in a row, the task fails.
 """
 
 from __future__ import annotations
@@ -59,6 +59,11 @@ class TaskRunner:
     layout: Layout
     components: Mapping[str, Component]
     diaries: dict[tuple[str, str], Diary] = field(default_factory=dict)
+
+    def forget(self, job: str) -> None:
+        """Drop what is kept in memory of a job that has ended; its diaries are on the disk."""
+        for key in [key for key in self.diaries if key[0] == job]:
+            del self.diaries[key]
 
     def diary(self, job: str, task: str) -> Diary:
         """Return the diary of a task, running or long done."""
@@ -130,7 +135,7 @@ class TaskRunner:
         from partyd.data.table import Table  # here, for numpy comes with it and a daemon seldom shows a table
 
         folder = self.folder(job, task) / port
-        if not folder.is_dir():
+        if not port.isidentifier() or not folder.is_dir():
             raise DataError(f"task {task} of job {job} has no output {port!r} here")
         return Table.load(folder)
 
@@ -154,10 +159,13 @@ class _Handler:
         }
 
     async def __call__(self, name: str, values: list[Any]) -> Any:
-        call = self._calls.get(name)
+        call = self._calls.get(name) if isinstance(name, str) else None
         if call is None:
             raise LocalProtocolError(f"a worker asked for {name!r}, which does not exist")
-        return await call(*values)
+        try:
+            return await call(*values)
+        except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
+            raise LocalProtocolError(f"what a worker sent with {name!r} cannot be used: {error}") from error
 
     @property
     def _where(self) -> tuple[str, str, int]:
@@ -168,6 +176,8 @@ class _Handler:
         return MessageId(job, task, attempt, scope, kind, source, destination)
 
     async def _begin(self, pin: bytes) -> bytes:
+        if type(pin) is not bytes:
+            raise TypeError("the pin is not bytes")
         job, task, attempt = self._where
         seed = secrets.token_bytes(32)
         row = await self._runner.store.write(lambda store: store.begin_attempt(job, task, attempt, seed, pin))
@@ -178,8 +188,8 @@ class _Handler:
 
     async def _send(self, scope: str, kind: str, destination: str, body: bytes) -> None:
         to = Address.parse(destination)
-        if to not in self._run.record.others:
-            raise LocalProtocolError(f"{to} is no other party of this job")
+        if to not in self._run.record.others or type(body) is not bytes:
+            raise LocalProtocolError(f"{to} is no other party of this job, or what it is sent is not bytes")
         await self._runner.office.send(self._message(scope, kind, self._run.record.me, to), body)
 
     async def _receive(self, scope: str, kind: str, source: str) -> bytes:

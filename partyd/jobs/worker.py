@@ -1,7 +1,7 @@
 """A worker: one process, one task. Its one door is the pipe to the daemon.
 
-It is forked from the warm fork-server, builds the `Party` over the pipe, runs the component and says how it ended. A crash or
-a cancel is a dead process; the daemon starts another, which goes on from the last checkpoint.
+It is forked from the warm fork-server, builds the `Party` over the pipe, runs the component and says how it ended. A
+crash or a cancel is a dead process; the daemon starts another, which goes on from the last checkpoint.
 """
 
 from __future__ import annotations
@@ -34,6 +34,14 @@ class DaemonGone(BaseException):
     """The daemon closed the pipe: end at once, whatever is under way."""
 
 
+class Refused(TaskFailed):
+    """The daemon has refused what this task asked for; ``code`` is the daemon's own."""
+
+    def __init__(self, code: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
 class Door:
     """Calls to the daemon, and the answers that come back."""
 
@@ -50,13 +58,13 @@ class Door:
             if answer.cancelled():
                 continue
             if code:
-                answer.set_exception(TaskFailed(str(value)))
+                answer.set_exception(Refused(code, str(value)))
             else:
                 answer.set_result(value)
         raise DaemonGone
 
     async def call(self, name: str, *values: Any) -> Any:
-        """Ask the daemon for something and return its answer; raises TaskFailed with what it refused."""
+        """Ask the daemon for something and return its answer; raises Refused."""
         call = next(self._ids)
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._answers[call] = answer
@@ -132,9 +140,8 @@ class PipeSource:
     def open_table(self, namespace: str, name: str) -> Table:
         path = self._tables.get(f"{namespace}/{name}")
         if path is None:
-            raise TaskFailed(
-                f"no table {namespace}/{name} here; upload it with: flow data upload --namespace {namespace} --name {name}"
-            )
+            options = f"--namespace {namespace} --name {name}"
+            raise TaskFailed(f"no table {namespace}/{name} here; upload it with: flow data upload {options}")
         return Table.load(Path(path))
 
 
@@ -184,7 +191,7 @@ async def _run(order: WorkOrder, door: Door, reporter: PipeReporter) -> None:
 
 
 def pin_of_order(order: WorkOrder) -> bytes:
-    """Return the digest of everything that the attempt's randomness may be used with: code, parameters, parties, inputs."""
+    """Return the digest of what the attempt's randomness may be used with: code, parameters, parties, inputs."""
     digest = hashlib.sha256(f"{__version__}/{order.model_dump_json(exclude={'outputs'})}".encode())
     for _, path in sorted(order.inputs.items()):
         folder = Path(path)
@@ -199,12 +206,13 @@ def _taking_part(order: WorkOrder, component: Component) -> list[Any]:
     return [address for address in order.parties if address.role & component.roles]
 
 
-def main(sock: socket.socket, order: WorkOrder) -> None:
-    """Run in the forked child until the task has ended or the daemon has gone."""
+def main(sock: socket.socket) -> None:
+    """Run in the forked child: read the order, work until the task has ended or the daemon has gone."""
 
     async def run() -> None:
         pipe = await Pipe.open(sock)
-        await work(order, pipe)
+        if (order := await pipe.read()) is not None:
+            await work(WorkOrder.model_validate_json(order[0]), pipe)
         pipe.close()
 
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -15,7 +16,7 @@ from typing import Any
 import msgpack
 import structlog
 
-from partyd.errors import PartydError, TaskFailed
+from partyd.errors import LocalProtocolError, PartydError, TaskFailed
 from partyd.jobs.order import WorkOrder
 from partyd.jobs.pipe import Pipe
 
@@ -44,6 +45,7 @@ class Workers:
         self._control: socket.socket | None = None
         self._lock = asyncio.Lock()
         self._running: set[int] = set()
+        self._orders = 0
 
     @property
     def count(self) -> int:
@@ -73,11 +75,12 @@ class Workers:
         if self._control is not None and self._process is not None and self._process.poll() is None:
             return self._control
         self._drop()
+        self._orders = 0
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         environment.pop("NOTIFY_SOCKET", None)
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: ASYNC220 - a fork and an exec, once
             [sys.executable, "-m", "partyd.jobs.forkserver", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             env=environment,
@@ -85,65 +88,74 @@ class Workers:
         )
         theirs.close()
         self._control = ours
-        await self._hear("ready")
+        await self._hear("ready", 0)
         return ours
 
-    async def _hear(self, wanted: str) -> int:
+    async def _hear(self, wanted: str, number: int) -> int:
+        """Return the pid that the fork-server says in ``wanted``; passes over an answer to a cancelled call."""
         assert self._control is not None
         while True:
             data = await asyncio.get_running_loop().sock_recv(self._control, 4096)
             if not data:
                 raise TaskFailed("the fork-server ended; the next task starts another")
-            what, pid, status = msgpack.unpackb(data)
+            what, pid, detail = msgpack.unpackb(data)
             if what == "ended":
-                log.debug("worker_exited", pid=pid, status=status)
-            if what == wanted:
+                log.debug("worker_exited", pid=pid, status=detail)
+            if (what, detail) == (wanted, number):
                 return int(pid)
 
-    async def _spawn(self, order: WorkOrder) -> tuple[int, socket.socket]:
+    async def _spawn(self) -> tuple[int, socket.socket]:
         ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        async with self._lock:
-            for _ in range(2):
-                try:
-                    control = await self._ensure()
-                    socket.send_fds(control, [order.model_dump_json().encode()], [theirs.fileno()])
-                    pid = await self._hear("started")
-                    break
-                except (OSError, TaskFailed) as error:
-                    log.warning("fork_server_lost", error=str(error))
-                    self._drop()
-            else:
-                ours.close()
-                theirs.close()
-                raise TaskFailed("no worker process could be started; see the daemon's log")
-        theirs.close()
+        with theirs, contextlib.ExitStack() as undo:
+            undo.callback(ours.close)
+            ours.setblocking(False)
+            async with self._lock:
+                pid = await self._fork(theirs)
+            undo.pop_all()
         return pid, ours
+
+    async def _fork(self, theirs: socket.socket) -> int:
+        for _ in range(2):
+            try:
+                control = await self._ensure()
+                self._orders += 1
+                socket.send_fds(control, [b"fork"], [theirs.fileno()])
+                return await self._hear("started", self._orders)
+            except (OSError, TaskFailed) as error:
+                log.warning("fork_server_lost", error=str(error))
+                self._drop()
+        raise TaskFailed("no worker process could be started; see the daemon's log")
 
     async def run(self, order: WorkOrder, handler: Handler) -> Exit:
         """Run a task in a worker to its end; cancelling kills the worker."""
-        pid, sock = await self._spawn(order)
+        pid, sock = await self._spawn()
         self._running.add(pid)
-        pipe = await Pipe.open(sock)
         try:
-            return await self._converse(pipe, handler)
+            pipe = await Pipe.open(sock)
+            try:
+                return await self._converse(pipe, order, handler)
+            finally:
+                pipe.close()
         finally:
+            sock.close()
             self._running.discard(pid)
-            pipe.close()
-            with _ignoring_gone():
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
-    async def _converse(self, pipe: Pipe, handler: Handler) -> Exit:
+    async def _converse(self, pipe: Pipe, order: WorkOrder, handler: Handler) -> Exit:
         calls: set[asyncio.Task[None]] = set()
+        broken = ""
         try:
+            await pipe.write(order.model_dump_json())
             async with asyncio.TaskGroup() as group:
                 while (frame := await pipe.read()) is not None:
-                    name, call, *values = frame
+                    name, call, values = _call(frame)
                     if name in ("done", "failed"):
+                        result = _exit(name, values)
                         await _answer(pipe, call, "", None)
                         for task in calls:
                             task.cancel()
-                        return _exit(name, values)
+                        return result
                     if call == 0:
                         await handler(name, values)
                         continue
@@ -154,13 +166,27 @@ class Workers:
                     task.cancel()
         except* ConnectionError:
             pass
+        except* LocalProtocolError as group:
+            broken = "; ".join(map(str, group.exceptions))
+        if broken:
+            return Exit("failed", LocalProtocolError.code, f"the worker broke the rules of its pipe: {broken}"[:4000])
         return Exit("died", "worker_died", "the worker process died")
 
 
+def _call(frame: list[Any]) -> tuple[str, int, list[Any]]:
+    """Return a frame's name, number (0: no answer is wanted) and values; raises LocalProtocolError."""
+    if len(frame) < 2 or type(frame[0]) is not str or type(frame[1]) is not int:
+        raise LocalProtocolError("a frame from a worker does not begin with a name and a number")
+    return frame[0], frame[1], frame[2:]
+
+
 def _exit(name: str, values: list[Any]) -> Exit:
-    if name == "done":
-        return Exit("done", cpu_s=float(values[0]), peak_kib=int(values[1]))
-    return Exit("failed", str(values[0])[:64], str(values[1])[:4000])
+    match name, values:
+        case "done", [int() | float() as cpu_s, int() as peak_kib]:
+            return Exit("done", cpu_s=float(cpu_s), peak_kib=peak_kib)
+        case "failed", [str() as code, str() as cause]:
+            return Exit("failed", code[:64], cause[:4000])
+    raise LocalProtocolError(f"a worker's {name!r} does not hold what it must")
 
 
 async def _serve(pipe: Pipe, handler: Handler, name: str, call: int, values: list[Any]) -> None:
@@ -174,12 +200,3 @@ async def _serve(pipe: Pipe, handler: Handler, name: str, call: int, values: lis
 
 async def _answer(pipe: Pipe, call: int, code: str, value: Any) -> None:
     await pipe.write(call, code, value)
-
-
-class _ignoring_gone:
-    """Ignore that a process has ended already."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
-        return kind is not None and issubclass(kind, ProcessLookupError)

@@ -137,6 +137,11 @@ class MailWriter(WritingSession, MailReader):
                     f"{message.kind} of scope {message.scope!r} from {message.source} is consumed but never arrived"
                 )
 
+    def abandon_mail(self, job: str) -> None:
+        """Drop the bodies of a job's messages that no task will consume any more; those about the job itself stay."""
+        changes: dict[str, Value] = {"consumed": 1, "body": None, "blob": None}
+        self._update(INBOX, changes, {"job": job}, "job = :job AND task <> '' AND consumed = 0")
+
     def forget_mail(self, job: str) -> int:
         """Delete a job's messages that are acknowledged or consumed; return how many."""
         self._execute("DELETE FROM outbox WHERE job = ? AND acknowledged = 1", (job,))

@@ -25,7 +25,7 @@ ROOT = "partyd/1"
 PRESENCE = "presence"
 
 
-class TransportDown(PartydError):  # noqa: N818  named like its siblings in errors.py
+class TransportDown(PartydError):
     """There is no connection, or it was lost before the frame was acknowledged; the frame may or may not arrive."""
 
     code = "transport_down"

@@ -2,9 +2,9 @@
 
     python tests/bench/bench_delivery.py [--broker embedded|mosquitto] [--mib 256] [--small 4000]
 
-Two processes (sender and receiver), each with its own store on disk, keys and sessions, and a broker process between them.
-Prints goodput of one large message (from `send` to the receiver's acknowledgement after fsync), durable 1 KiB messages a
-second, and the time from `send` to acknowledgement of single messages (p50, p99).
+Two processes (sender and receiver), each with its own store on disk, keys and sessions, and a broker between them.
+Prints goodput of one large message (from `send` to the receiver's acknowledgement after fsync), durable 1 KiB messages
+a second, and the time from `send` to acknowledgement of single messages (p50, p99).
 """
 
 from __future__ import annotations
@@ -81,7 +81,8 @@ async def send(node: Node, mib: int, small: int) -> None:
     await delivered()
     took = time.perf_counter() - started
     print(
-        f"one message of {mib} MiB: {mib * 1.048576 / took:.1f} MB/s ({sent - started:.2f} s to be durable here, {took:.2f} s in all)"
+        f"one message of {mib} MiB: {mib * 1.048576 / took:.1f} MB/s "
+        f"({sent - started:.2f} s to be durable here, {took:.2f} s in all)"
     )
     payload = os.urandom(1024)
     started = time.perf_counter()
@@ -106,7 +107,8 @@ async def send(node: Node, mib: int, small: int) -> None:
         times.append((time.perf_counter() - started) * 1000)
     times.sort()
     print(
-        f"send to acknowledgement, 1 KiB, one at a time: p50 {statistics.median(times):.1f} ms, p99 {times[int(len(times) * 0.99)]:.1f} ms"
+        f"send to acknowledgement, 1 KiB, one at a time: p50 {statistics.median(times):.1f} ms, "
+        f"p99 {times[int(len(times) * 0.99)]:.1f} ms"
     )
 
 

@@ -2,10 +2,10 @@
 
     python -m tests.campaigns.kill --kills 25 [--only broker] [--broker embedded|mosquitto] [--seed 1] [--results FILE]
 
-Each run submits the demo's job (reader, psi, feature_scale, coordinated_lr, evaluation) to a standalone federation and, at a
-random moment, kills one process with SIGKILL. The federation starts daemons and broker again as systemd would; the broker
-keeps no state, so its restart is a restart with its state wiped. A run is good when the job ends in success at every party
-within 120 s and the guest's and the host's model equal, byte for byte, those of the undisturbed run. Prints
+Each run submits the demo's job (reader, psi, feature_scale, coordinated_lr, evaluation) to a standalone federation and,
+at a random moment, kills one process with SIGKILL. The federation starts daemons and broker again as systemd would; the
+broker keeps no state, so its restart is a restart with its state wiped. A run is good when the job ends in success at
+every party within 120 s and the guest's and the host's model equal, byte for byte, those of the undisturbed run. Prints
 `N kills: 0 lost, 0 duplicated, 0 stuck, 0 different` and ends with 1 otherwise.
 """
 
@@ -95,7 +95,8 @@ def campaign(kills: int, seed: int, broker: str, victims: tuple[str, ...], resul
             outcome = disturbed(federation, run, chance, victims, span_s, expected)
             outcomes.append(outcome)
             print(
-                f"{run + 1}/{kills} killed {outcome.victim} after {outcome.after_s} s: {outcome.verdict}, {outcome.took_s} s",
+                f"{run + 1}/{kills} killed {outcome.victim} after {outcome.after_s} s: "
+                f"{outcome.verdict}, {outcome.took_s} s",
                 flush=True,
             )
             if results is not None:

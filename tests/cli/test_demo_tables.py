@@ -12,7 +12,8 @@ from partyd.cli import demo_report, demo_tables
 from partyd.cli.demo_federation import DemoError, federation
 from partyd.cli.demo_tables import Score
 from partyd.client import Metric
-from partyd.data.csv_source import CsvFormat, read_csv
+from partyd.data.csv_source import read_csv
+from partyd.data.formats import CsvFormat
 
 
 def test_the_two_files_overlap_and_hold_what_is_theirs(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from partyd.data.csv_source import CsvFormat, read_csv
+from partyd.data.csv_source import read_csv
+from partyd.data.formats import CsvFormat
 from partyd.data.ingest import main
 from partyd.data.table import Table
 from partyd.errors import DataError

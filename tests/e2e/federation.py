@@ -123,21 +123,20 @@ class Federation:
 
     def processes(self, what: str) -> list[int]:
         """Return the process ids of ``guest``, ``host``, ``arbiter``, ``worker`` or ``broker`` of this federation."""
-        mark = str(self.directory)
         found = []
-        for pid in filter(str.isdigit, os.listdir("/proc")):
+        for folder in Path("/proc").iterdir():
             with contextlib.suppress(OSError):
-                line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-                if (
-                    (what == "worker" and "partyd.jobs.forkserver" in line and self._is_worker_of(int(pid), mark))
-                    or (
-                        what == "broker"
-                        and ((mark in line and " broker run " in line) or self._is_mosquitto_of(line, int(pid), mark))
-                    )
-                    or (f"-m partyd --role {what} " in line and mark in line)
-                ):
-                    found.append(int(pid))
+                if folder.name.isdigit() and self._is(what, int(folder.name)):
+                    found.append(int(folder.name))
         return found
+
+    def _is(self, what: str, pid: int) -> bool:
+        line, mark = _line(pid), str(self.directory)
+        if what == "worker":
+            return "partyd.jobs.forkserver" in line and self._is_worker_of(pid, mark)
+        if what == "broker":
+            return (mark in line and " broker run " in line) or self._is_mosquitto_of(line, pid, mark)
+        return f"-m partyd --role {what} " in line and mark in line
 
     def _is_worker_of(self, pid: int, mark: str) -> bool:
         """Return whether ``pid`` is a child of a fork-server that a daemon of this federation started."""

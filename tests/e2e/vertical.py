@@ -13,7 +13,7 @@ HOST_COLUMNS = range(10, 30)
 
 
 def tables() -> tuple[str, str]:
-    """Return the guest's CSV (with label y) and the host's; each lacks some of the other's ids, rows in another order."""
+    """Return the guest's CSV (with label y) and the host's; each lacks some of the other's ids."""
     data = load_breast_cancer()
     chance = np.random.default_rng(7)
     ids = [f"user-{i:06d}" for i in chance.permutation(len(data.target))]
