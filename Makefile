@@ -12,10 +12,10 @@ PIP_COMPILE = $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-e
   --no-emit-options --no-emit-trusted-host
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lock bench campaign clean
+.PHONY: help demo test lock bench campaign campaign-short clean
 
 help: ## Say what can be made.
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 16
 
 # A lock file pins every package by its hash; ours is installed beside, from this folder.
 define install
@@ -53,14 +53,26 @@ bench: $(VENV)/.test-installed ## Measure; the figures go to docs/performance.md
 
 campaign: $(VENV)/.test-installed ## Kill, cut, flip and fuzz at length; KILLS=100 for the long run.
 	$(BIN)/python -m tests.campaigns.kill --kills $(KILLS)
-	$(BIN)/python tests/campaigns/bit_flips.py --flips 1000
-	$(BIN)/python tests/campaigns/delivery_chaos.py --seeds 1000
-	$(BIN)/python tests/campaigns/fuzz_config.py --inputs 100000
-	$(BIN)/python tests/campaigns/fuzz_decoders.py --inputs 100000
-	$(BIN)/python tests/campaigns/fuzz_wire.py --inputs 100000
-	$(BIN)/python tests/campaigns/io_errors.py
-	$(BIN)/python tests/campaigns/mutate_frames.py --frames 1000 --mutations 100000
-	$(BIN)/python tests/campaigns/power_cut.py --cuts 2000
+	$(BIN)/python -m tests.campaigns.bit_flips --flips 1000
+	$(BIN)/python -m tests.campaigns.delivery_chaos --seeds 1000
+	$(BIN)/python -m tests.campaigns.fuzz_config --inputs 100000
+	$(BIN)/python -m tests.campaigns.fuzz_decoders --inputs 100000
+	$(BIN)/python -m tests.campaigns.fuzz_wire --inputs 100000
+	$(BIN)/python -m tests.campaigns.io_errors
+	$(BIN)/python -m tests.campaigns.mutate_frames --frames 1000 --mutations 100000
+	$(BIN)/python -m tests.campaigns.power_cut --cuts 2000
+
+campaign-short: $(VENV)/.test-installed ## The short run of each campaign that CI makes.
+	$(BIN)/python -m tests.campaigns.kill --kills 25
+	$(BIN)/python -m tests.campaigns.kill --kills 10 --only broker --seed 2
+	$(BIN)/python -m tests.campaigns.capture
+	$(BIN)/python -m tests.campaigns.mutate_frames --frames 1000 --mutations 100000
+	$(BIN)/python -m tests.campaigns.fuzz_wire --inputs 100000
+	$(BIN)/python -m tests.campaigns.fuzz_decoders --inputs 100000
+	$(BIN)/python -m tests.campaigns.fuzz_config --inputs 100000
+	$(BIN)/python -m tests.campaigns.delivery_chaos --seeds 40
+	$(BIN)/python -m tests.campaigns.bit_flips --flips 100
+	$(BIN)/python -m tests.campaigns.power_cut --cuts 100
 
 clean: ## Remove the virtual environment and the demo's state.
 	rm -rf $(VENV) $(DIR)

@@ -171,28 +171,19 @@ class StoreSettings(Section):
     """A file that is given up when the disk is full, so that final states can still be written."""
     low_watermark_bytes: Size = 512 * MIB
     """With less than this free (or 5 % of the disk) no new job is taken and no data acknowledged."""
+    backup_every_h: Annotated[float, Field(ge=0, le=24 * 366, allow_inf_nan=False)] = 1
+    """Hours between the daemon's own backups of its stores, in backups/ of the state directory; 0 for none."""
+    backups_kept: Annotated[int, Field(ge=1, le=1000)] = 3
+    """How many of those are kept, the newest."""
 
 
 class JobSettings(Section):
     """How jobs run here."""
 
-    max_workers: Annotated[int, Field(ge=1, le=256)] = 4
-    """Tasks that compute at the same time."""
     task_timeout_s: Seconds = 86_400
-    """A task that runs longer fails."""
+    """A task of this party that runs longer fails; a restart of the daemon counts anew."""
     peer_timeout_s: Seconds = 86_400
-    """A peer that is silent for so long fails the job; until then the job is stalled."""
-    stalled_after_s: Seconds = 30
-    """A peer that is silent for so long makes its jobs stalled."""
-
-
-class LimitSettings(Section):
-    """Floors that no job may go below, whoever asks."""
-
-    key_bits_floor: Annotated[int, Field(ge=2048, le=8192)] = 2048
-    """The smallest Paillier key; a job that asks for less gets this and a warning."""
-    min_rows: Annotated[int, Field(ge=1)] = 1
-    """A table or intersection with fewer rows is refused."""
+    """A job that was begun here ends when one of its parties is silent for so long; until then it is stalled."""
 
 
 class LogSettings(Section):
@@ -220,7 +211,6 @@ class Settings(Section):
     delivery: DeliverySettings = DeliverySettings()
     store: StoreSettings = StoreSettings()
     jobs: JobSettings = JobSettings()
-    limits: LimitSettings = LimitSettings()
     log: LogSettings = LogSettings()
     standalone: bool = False
     """Set by ``partyd standalone`` alone: this daemon is part of a federation in one directory."""

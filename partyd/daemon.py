@@ -23,6 +23,7 @@ from partyd.api.app import make_app
 from partyd.api.site import Pulse, Site
 from partyd.config import Settings
 from partyd.errors import ConfigError, PartydError, StoreCorrupt
+from partyd.housekeeping import DriftWatch, Housekeeper, clear_leftovers
 from partyd.jobs.workers import Workers
 from partyd.layout import Layout, make_private_dir
 from partyd.node import Node, check_addresses
@@ -69,6 +70,7 @@ class Daemon:
 
     async def serve(self) -> None:
         """Start, say that it is ready, and serve until SIGTERM or SIGINT."""
+        clear_leftovers(self.layout)
         for address in self.settings.addresses:
             self.nodes[address] = await Node.open(address, self.settings, self.transport, self.workers)
         self._tell_transport()
@@ -86,9 +88,8 @@ class Daemon:
                     group.create_task(self._beat()),
                     group.create_task(notifier.feed_watchdog(self._is_well)),
                 ]
-                for node in self.nodes.values():
-                    background.append(group.create_task(node.office.run()))
-                    background.append(group.create_task(node.supervisor.run()))
+                background += [group.create_task(node.run()) for node in self.nodes.values()]
+                background.append(group.create_task(Housekeeper(self.settings, self.nodes).run()))
                 addresses = [str(address) for address in self.nodes]
                 log.info("ready", addresses=addresses, http=f"http://{self.settings.http.host}:{port}", pid=os.getpid())
                 notifier.ready(f"serving {', '.join(addresses)}")
@@ -101,7 +102,7 @@ class Daemon:
             await runner.cleanup()
             await self.workers.stop()
             for node in self.nodes.values():
-                await node.store.close()
+                await node.close()
         log.info("stopped")
 
     async def _listen(self, runner: web.AppRunner) -> int:
@@ -125,13 +126,14 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, lambda: group.create_task(self._reload()))
 
     async def _reload(self) -> None:
+        """Read keys, cards and peers again."""
         for node in self.nodes.values():
             try:
-                await node.reload_peers()
-            except ConfigError as error:
-                log.error("peers_not_reloaded", error=str(error))
+                await node.cards.refresh()
+            except (ConfigError, OSError) as error:
+                log.error("cards_not_refreshed", me=str(node.address), error=str(error))
         self._tell_transport()
-        log.info("peers_reloaded")
+        log.info("cards_refreshed")
 
     def _transport(self) -> Transport:
         broker = self.settings.broker
@@ -167,10 +169,15 @@ class Daemon:
 
     async def _beat(self) -> None:
         """Measure the loop's lag once a second; everything that asks whether the daemon lives looks at this."""
+        drift = DriftWatch()
         while True:
             before = time.monotonic()
             await asyncio.sleep(PULSE_S)
             self.pulse.beat(time.monotonic() - before - PULSE_S)
+            if drift.has_jumped(time.time(), time.monotonic()):
+                log.warning("clock_jumped", what="every session begins anew: the machine was suspended or set back")
+                for node in self.nodes.values():
+                    node.office.drop_keys()
 
     async def _is_well(self) -> bool:
         """Return whether the loop turns and every store's writer answers."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import secrets
 import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import structlog
-
+from partyd.cards import Cards, is_renewal
 from partyd.components import COMPONENTS
 from partyd.config import Settings
-from partyd.crypto.identity import verify_signature
-from partyd.errors import BadValue, ConfigError
+from partyd.errors import ConfigError, LocalProtocolError
 from partyd.federation.bodies import FileSpool
 from partyd.federation.office import PostOffice, Watch
 from partyd.federation.ports import Carrier
@@ -22,15 +23,13 @@ from partyd.jobs.workers import Workers
 from partyd.layout import Layout
 from partyd.store import Store
 from partyd.store.space import SpaceLimits
-from partyd.trust import Own, Pinned, now_s, open_own, read_peers
-from partyd.types import Address
+from partyd.trust import Own, Pinned, now_s, open_own
+from partyd.types import Address, MessageId
 from partyd.wire.channel import Channel
 from partyd.wire.delivery import Delivery
 from partyd.wire.frame import MAX_FRAME
 from partyd.wire.hello import Hello
 from partyd.wire.session import Session
-
-log = structlog.get_logger()
 
 EPOCH_SHIFT = 24
 """A handshake's epoch is the boot epoch, which the store has made durable, followed by a counter of this boot."""
@@ -42,23 +41,33 @@ class Node:
 
     address: Address
     settings: Settings
-    layout: Layout
-    own: Own
     store: Store
     office: PostOffice
     runner: TaskRunner
     supervisor: Supervisor
-    peers: dict[Address, Pinned]
-    boot_id: bytes
+    cards: Cards
+    sessions: Sessions
+    _group: asyncio.TaskGroup | None = None
 
     @classmethod
-    async def open(cls, address: Address, settings: Settings, carrier: Carrier, workers: Workers) -> Node:
-        """Open the address's store, keys and jobs; raises ConfigError, StoreCorrupt or StoreFull for the owner."""
+    async def open(
+        cls,
+        address: Address,
+        settings: Settings,
+        carrier: Carrier,
+        workers: Workers,
+        *,
+        clock: Callable[[], int] = now_s,
+    ) -> Node:
+        """Open the address's store, keys and jobs; raises ConfigError, StoreCorrupt or StoreFull for the owner.
+
+        ``clock`` gives the Unix seconds that cards are judged by.
+        """
         layout = Layout(settings.state_dir)
-        own = open_own(layout, address, settings.org, now_s())
+        own = open_own(layout, address, settings.org, clock())
         limits = SpaceLimits(reserve_bytes=settings.store.reserve_bytes, low_bytes=settings.store.low_watermark_bytes)
         store = Store.open(layout.store_dir(address.role), limits=limits)
-        watch = Watch(_refuse, _ignore, _ignore, _ignore, _ignore)
+        watch = Watch(_refuse, _ignore, _ignore, _ignore, _unraised)
         office = PostOffice(
             address,
             store,
@@ -67,93 +76,110 @@ class Node:
             outbox_quota_bytes=settings.delivery.outbox_quota_bytes,
             inbox_quota_bytes=settings.delivery.inbox_quota_bytes,
         )
-        runner = TaskRunner(office, store, workers, layout, COMPONENTS)
-        node = cls(
-            address=address,
-            settings=settings,
-            layout=layout,
-            own=own,
-            store=store,
-            office=office,
-            runner=runner,
-            supervisor=Supervisor(
-                address, office, store, runner, COMPONENTS, sign=own.identity.sign, verify=lambda *a: node.verify(*a)
-            ),
-            peers={},
-            boot_id=secrets.token_bytes(16),
-        )
-        watch.admit = node.supervisor.admit
-        watch.control = node.supervisor.control
-        watch.store_changed = node.supervisor.peer_lost_store
-        watch.equivocated = lambda message: node.supervisor.equivocated(message)
+        sessions = Sessions(settings, store, lambda: cards.own, clock)
+        cards = Cards(layout, address, settings.org, own, office, store, sessions.begin, clock)
+        runner = TaskRunner(office, store, workers, layout, COMPONENTS, task_timeout_s=settings.jobs.task_timeout_s)
+        supervisor = Supervisor(address, office, store, runner, COMPONENTS, sign=cards.sign, verify=cards.verify)
+        node = cls(address, settings, store, office, runner, supervisor, cards, sessions)
+        watch.admit = node.admit
+        watch.control = node.control
+        watch.store_changed = node.peer_lost_store
+        watch.equivocated = supervisor.equivocated
         watch.epoch_stale = node.raise_epoch
-        await node.supervisor.load()
-        await node.reload_peers()
+        await supervisor.load()
+        await cards.refresh()
         return node
 
-    async def reload_peers(self) -> None:
-        """Read the pinned peers again: new ones are spoken to, revoked ones never again."""
-        now = now_s()
-        wanted = {pinned.address: pinned for pinned in read_peers(self.layout) if pinned.address != self.address}
-        for address in set(self.peers) - set(wanted):
-            log.info("peer_dropped", peer=str(address))
-            self.office.drop_peer(address)
-        for address, pinned in wanted.items():
-            if self.peers.get(address) == pinned:
-                continue
-            try:
-                pinned.card.verify(pinned.fingerprint, now)
-            except BadValue as error:
-                log.warning("peer_card_refused", peer=str(address), error=str(error))
-                continue
-            await self.office.add_peer(address, await self._session(pinned))
-        self.peers = wanted
+    @property
+    def own(self) -> Own:
+        """Our keys and card."""
+        return self.cards.own
 
-    async def _session(self, pinned: Pinned) -> Session:
-        epoch = await self.store.read(lambda store: store.seen_epoch(pinned.address))
-        delivery = self.settings.delivery
-        hello = Hello(self.boot_id, self.store.store_id, delivery.window_bytes, MAX_FRAME)
-        counter = itertools.count(1)
+    @property
+    def peers(self) -> Mapping[Address, Pinned]:
+        """Every pinned peer, also those whose card has expired."""
+        return self.cards.peers
+
+    async def run(self) -> None:
+        """Deliver mail, run jobs and take cards until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            group.create_task(self.office.run())
+            group.create_task(self.supervisor.run())
+            group.create_task(self.cards.recover())
+
+    async def close(self) -> None:
+        """Close the store; call it when `run` has ended."""
+        self.sessions.close()
+        await self.store.close()
+
+    # -- what the post office asks and tells
+
+    def admit(self, message: MessageId) -> bool:
+        """Return whether a message from a pinned peer is wanted."""
+        return is_renewal(message) or self.supervisor.admit(message)
+
+    def control(self, message: MessageId, body: bytes) -> None:
+        """Pass a control message on: a card to the cards, everything else to the jobs."""
+        if not is_renewal(message):
+            self.supervisor.control(message, body)
+        elif self._group is not None:
+            self._group.create_task(self.cards.take(message, body))
+
+    def peer_lost_store(self, peer: Address) -> None:
+        """End the jobs shared with a peer that lost its memory, and tell it our card again."""
+        self.supervisor.peer_lost_store(peer)
+        if self._group is not None:
+            self._group.create_task(self.cards.tell_again(peer))
+
+    async def raise_epoch(self, last_seen: int) -> None:
+        """Go past an epoch that a peer remembers of us: this party was restored from a backup. Durable on return."""
+        await self.store.raise_boot_epoch((last_seen >> EPOCH_SHIFT) + 1)
+
+
+class Sessions:
+    """Makes sessions, all of one boot and with one count of handshakes."""
+
+    def __init__(self, settings: Settings, store: Store, own: Callable[[], Own], clock: Callable[[], int]) -> None:
+        self._delivery = settings.delivery
+        self._store = store
+        self._own = own
+        self._clock = clock
+        self._boot_id = secrets.token_bytes(16)
+        self._handshakes = itertools.count(1)
+        self._writer = ThreadPoolExecutor(1, "spool")
+
+    def _next_epoch(self) -> int:
+        return (self._store.boot_epoch << EPOCH_SHIFT) + next(self._handshakes)
+
+    async def begin(self, pinned: Pinned) -> Session:
+        """Return a session at rest with a peer."""
+        epoch = await self._store.read(lambda store: store.seen_epoch(pinned.address))
+        own, now, limits = self._own(), self._clock(), self._delivery
+        cards, theirs = own.cards(now), pinned.cards(now)
         channel = Channel(
-            self.own.identity,
-            self.own.card,
-            pinned.card,
-            hello=hello,
-            next_epoch=lambda: (self.store.boot_epoch << EPOCH_SHIFT) + next(counter),
+            own.identity,
+            cards[0],
+            theirs[0],
+            hello=Hello(self._boot_id, self._store.store_id, limits.window_bytes, MAX_FRAME),
+            next_epoch=self._next_epoch,
             last_seen_epoch=epoch,
-            previous_card=self.own.previous,
-            previous_peer=pinned.previous,
+            previous_card=cards[1] if len(cards) > 1 else None,
+            previous_peer=theirs[1] if len(theirs) > 1 else None,
         )
         uniform = secrets.SystemRandom().uniform
-        spool = self.store.blobs.spool_path
-        now = time.monotonic()
-        return Session(
-            channel,
-            Delivery(
-                self.boot_id,
-                lambda _total: FileSpool(spool()),
-                uniform,
-                now,
-                chunk=delivery.chunk_bytes,
-                window=delivery.window_bytes,
-            ),
-            uniform,
-            now,
+        started = time.monotonic()
+        delivery = Delivery(
+            self._boot_id, self._spool, uniform, started, chunk=limits.chunk_bytes, window=limits.window_bytes
         )
+        return Session(channel, delivery, uniform, started)
 
-    def raise_epoch(self, last_seen: int) -> None:
-        """Go past an epoch that a peer remembers of us: this party was restored from a backup."""
-        self.store.boot_epoch = max(self.store.boot_epoch, (last_seen >> EPOCH_SHIFT) + 1)
+    def _spool(self, _total: int) -> FileSpool:
+        return FileSpool(self._store.blobs.spool_path(), self._writer)
 
-    def verify(self, signer: Address, signature: bytes, text: bytes) -> bool:
-        """Return whether ``signer``, ourselves or a pinned peer, has signed ``text``."""
-        pinned = self.peers.get(signer)
-        id_pub = self.own.card.id_pub if signer == self.address else pinned.card.id_pub if pinned else b""
-        try:
-            verify_signature(id_pub, signature, text)
-        except BadValue:
-            return False
-        return True
+    def close(self) -> None:
+        """Let the thread go that writes arriving bodies."""
+        self._writer.shutdown()
 
 
 def _refuse(_: object) -> bool:
@@ -162,6 +188,10 @@ def _refuse(_: object) -> bool:
 
 def _ignore(*_: object) -> None:
     return None
+
+
+async def _unraised(_: int) -> None:
+    raise LocalProtocolError("a handshake began before its office had an owner")
 
 
 def check_addresses(settings: Settings) -> None:

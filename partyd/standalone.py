@@ -135,8 +135,8 @@ class _Federation:
             keepers = [group.create_task(self._keep("broker", self._broker_command()))]
             await self._reachable("broker", self._broker_port)
             for member in self._members:
-                keeper = self._keep(str(member.address), self._daemon_command(member))
-                keepers += [group.create_task(keeper)]
+                kept = self._keep(str(member.address), self._daemon_command(member))
+                keepers += [group.create_task(kept)]
             announce = group.create_task(self._announce())
             await self._stop.wait()
             announce.cancel()
@@ -167,6 +167,7 @@ class _Federation:
             "http.port": member.port,
             "org": f"standalone {member.address}",
             "standalone": "true",
+            "store.backup_every_h": 0,
         }
         settings = [word for key, value in assignments.items() for word in ("--set", f"{key}={value}")]
         role = ["--role", member.address.role.label, "--party-id", party, "--state-dir", str(member.state_dir)]

@@ -127,13 +127,20 @@ def rotate(layout: Layout, address: Address, org: str, now: int, *, replace_id: 
 def read_peers(layout: Layout) -> tuple[Pinned, ...]:
     """Read every pinned peer that is not revoked; raises ConfigError naming the file that is damaged."""
     files = sorted(layout.peers_dir.glob("*.card")) if layout.peers_dir.is_dir() else []
-    return tuple(_read_pinned(layout, path) for path in files if not path.name.endswith(".previous.card"))
+    pinned = [_read_pinned(layout, path) for path in files if not path.name.endswith(".previous.card")]
+    return tuple(one for one in pinned if not is_revoked(layout, one.address, one.fingerprint))
 
 
 def read_revoked(layout: Layout) -> tuple[Pinned, ...]:
     """Read the peers that were revoked."""
     files = sorted(layout.revoked_dir.glob("*.card")) if layout.revoked_dir.is_dir() else []
     return tuple(_read_pinned(layout, path) for path in files)
+
+
+def is_revoked(layout: Layout, address: Address, fingerprint: Fingerprint) -> bool:
+    """Say whether ``address`` was revoked under this fingerprint; it counts even if a card was written since."""
+    path = layout.revoked_file(address)
+    return path.exists() and _read_pinned(layout, path).fingerprint == fingerprint
 
 
 def find_peer(layout: Layout, address: Address) -> Pinned | None:
@@ -148,8 +155,8 @@ def pin(layout: Layout, card: Card, fingerprint: Fingerprint, now: int) -> Pinne
     Raises BadValue when the card has another fingerprint or is not valid now, ConfigError when it was revoked.
     """
     card.verify(fingerprint, now)
-    gone = layout.revoked_file(card.address)
-    if gone.exists() and _read_pinned(layout, gone).fingerprint == fingerprint:
+    if is_revoked(layout, card.address, fingerprint):
+        gone = layout.revoked_file(card.address)
         raise ConfigError(f"{card.address} was revoked under this fingerprint; delete {gone} if that was a mistake")
     known = find_peer(layout, card.address)
     pinned = Pinned(fingerprint, card, known.card if known and known.fingerprint == fingerprint else None)

@@ -39,15 +39,15 @@ def test_defaults_need_only_a_party_and_a_role() -> None:
     assert chosen.state_dir == Path("/x/partyd/guest-10000")
     assert (chosen.http.host, chosen.http.port) == ("127.0.0.1", 9380)
     assert chosen.delivery.window_bytes == 16 * MIB
-    assert chosen.limits.key_bits_floor == 2048
+    assert chosen.store.backups_kept == 3
 
 
 def test_later_sources_win(tmp_path: Path) -> None:
     first = write(tmp_path / "a.toml", 'org = "a"\n[http]\nport = 1\n[log]\nlevel = "debug"\n')
-    second = write(tmp_path / "b.toml", "[http]\nport = 2\n[jobs]\nmax_workers = 2\n")
-    environ = {"PARTYD_HTTP__PORT": "3", "PARTYD_JOBS__MAX_WORKERS": "3"}
+    second = write(tmp_path / "b.toml", "[http]\nport = 2\n[store]\nbackups_kept = 2\n")
+    environ = {"PARTYD_HTTP__PORT": "3", "PARTYD_STORE__BACKUPS_KEPT": "3"}
     chosen = load_settings([first, second], environ, {**NAMED, "http.port": "4"})
-    assert (chosen.http.port, chosen.jobs.max_workers, chosen.log.level, chosen.org) == (4, 3, "debug", "a")
+    assert (chosen.http.port, chosen.store.backups_kept, chosen.log.level, chosen.org) == (4, 3, "debug", "a")
 
 
 def test_variables_write_lists_and_sizes_as_people_do() -> None:
@@ -113,7 +113,7 @@ def test_places_are_files_and_variables_too(tmp_path: Path) -> None:
         ({"roles": "guest,guest"}, "names a role twice"),
         ({"roles": ""}, "roles are guest, host, arbiter"),
         ({"party_id": "a/b"}, "1 to 64 of 0-9 A-Z a-z _ -"),
-        ({"limits.key_bits_floor": "1024"}, "greater than or equal to 2048"),
+        ({"store.backups_kept": "0"}, "greater than or equal to 1"),
         ({"log.level": "loud"}, "'debug', 'info', 'warning' or 'error'"),
         ({"broker.url": "http://b"}, "url must be mqtts://HOST:PORT"),
         ({"broker.url": "mqtts://b:99999"}, "out of range"),

@@ -20,7 +20,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("components",),
     ("jobs",),
     ("api", "board"),
-    ("node", "daemon", "standalone"),
+    ("cards", "housekeeping", "node", "daemon", "standalone"),
     ("cli",),
     ("__main__",),
 )

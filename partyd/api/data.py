@@ -17,10 +17,10 @@ from typing import Any
 from aiohttp import web
 
 from partyd import __version__
-from partyd.api.replies import BadRequest, read_json, required, success
+from partyd.api.replies import BadRequest, NotFound, read_json, required, success
 from partyd.api.site import Site
 from partyd.data.formats import CsvFormat
-from partyd.errors import DataError
+from partyd.errors import DataError, StoreFull
 from partyd.jobs.tasks import TABLES
 from partyd.layout import FEDERATION_FILE, make_private_dir
 
@@ -54,7 +54,7 @@ class Data:
         node = self._site.node(query.get("role"), query.get("party_id"))
         form = CsvFormat.model_validate({key: query[key] for key in FORMAT_FIELDS if query.get(key)})
         if any(n.store.is_low() for n in self._site.nodes.values()):
-            raise DataError("the disk is almost full; free some space, then upload again")
+            raise StoreFull("the disk is almost full; free some space, then upload again")
         spool = self._site.layout.state_dir / "uploads"
         make_private_dir(spool)
         suffix = ".csv.gz" if query.get("gzip") == "1" else ".csv"
@@ -83,9 +83,14 @@ class Data:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        out, err = await process.communicate()
+        try:
+            out, err = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
         if process.returncode != 0:
-            raise DataError(err.decode("utf-8", "replace").strip()[-4000:].replace(str(file), "the uploaded file"))
+            said = err.decode("utf-8", "replace").strip()[-4000:].replace(str(file), "the uploaded file")
+            raise DataError(said or f"the process that read the file ended with status {process.returncode}")
         document = json.loads(out)
         assert isinstance(document, dict)
         return document
@@ -98,7 +103,7 @@ class Data:
             namespace, name = self._name(query)
             found = await node.store.read(lambda store: store.document(TABLES, f"{namespace}/{name}"))
             if found is None:
-                raise DataError(f"there is no table {namespace}/{name}; upload it with: flow data upload")
+                raise NotFound(f"there is no table {namespace}/{name}; upload it with: flow data upload")
             return success(json.loads(found))
         rows = await node.store.read(lambda store: store.documents(TABLES, limit=10_000))
         return success([json.loads(row.document) for row in rows])
@@ -106,10 +111,10 @@ class Data:
     async def delete(self, request: web.Request) -> web.Response:
         """Delete a table; jobs that have read it keep what they read."""
         body = await read_json(request)
-        namespace, name = required(body, "namespace"), required(body, "name")
+        namespace, name = self._name(body)
         node = self._site.node(body.get("role"), body.get("party_id"))
         if not await node.store.write(lambda store: store.delete_document(TABLES, f"{namespace}/{name}")):
-            raise DataError(f"there is no table {namespace}/{name}")
+            raise NotFound(f"there is no table {namespace}/{name}; list them with: flow data query")
         await asyncio.to_thread(shutil.rmtree, self._site.layout.tables_dir(namespace, name), True)
         return success({"namespace": namespace, "name": name})
 

@@ -24,10 +24,10 @@ def guard(settings: Settings) -> web.middleware:  # type: ignore[valid-type]
         if host != settings.http.host and not is_loopback(host):
             return failure(421, ARGUMENT, "this daemon does not answer under that host name")
         origin = request.headers.get("Origin")
-        if origin is not None and _name(urlsplit(origin).netloc) != host:
+        if origin is not None and _netloc(origin) != request.headers.get("Host", "").lower():
             return failure(403, ARGUMENT, "requests from other web sites are refused")
         if token and request.path not in OPEN_PATHS:
-            given = request.headers.get("Authorization", "").removeprefix("Bearer ").encode()
+            given = request.headers.get("Authorization", "").removeprefix("Bearer ").encode("utf-8", "surrogateescape")
             if not hmac.compare_digest(given, token):
                 return failure(401, ARGUMENT, "send the daemon's token: Authorization: Bearer TOKEN (http.token_file)")
         return await handler(request)
@@ -37,7 +37,18 @@ def guard(settings: Settings) -> web.middleware:  # type: ignore[valid-type]
 
 def _name(host: str) -> str:
     """Return a Host header's name without the port."""
-    return urlsplit(f"//{host}").hostname or ""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _netloc(origin: str) -> str | None:
+    """Return an Origin's host and port, None for one that names no site: another port is another site."""
+    try:
+        return urlsplit(origin).netloc.lower() or None
+    except ValueError:
+        return None
 
 
 def _token(settings: Settings) -> bytes:

@@ -101,7 +101,7 @@ class Health:
 
 def _family(name: str, kind: str, help_text: str, samples: Sequence[tuple[dict[str, str], float]]) -> list[str]:
     head = [f"# HELP partyd_{name} {help_text}", f"# TYPE partyd_{name} {kind}"]
-    return head + [f"partyd_{name}{_labels(labels)} {value:g}" for labels, value in samples]
+    return head + [f"partyd_{name}{_labels(labels)} {float(value)!r}" for labels, value in samples]
 
 
 def _labels(labels: dict[str, str]) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
+from typing import SupportsFloat
 
 from aiohttp import web
 
-from partyd.api.replies import number, read_json, required, success
+from partyd.api.replies import number, read_json, read_text, required, success
 from partyd.api.site import Site, SiteNode
 from partyd.components import COMPONENTS
 from partyd.components.base import JsonObject, Kind
@@ -41,7 +43,7 @@ class Jobs:
 
     async def submit(self, request: web.Request) -> web.Response:
         """Start a job: the body is the DAG as JSON or YAML, or ``{"dag_schema": DAG}`` as FATE's client sends it."""
-        document = parse_dag_text(await request.text(), "the request body")
+        document = await asyncio.to_thread(parse_dag_text, await read_text(request), "the request body")
         if isinstance(document, dict) and set(document) == {"dag_schema"}:
             document = document["dag_schema"]
         node = self._initiator(document)
@@ -108,7 +110,7 @@ class Jobs:
         task = self._named_task(record, request)
         series = await asyncio.to_thread(node.runner.diary(record.job, task).metrics)
         data = [
-            {"name": n, "data": [{"step": step, "val": value} for step, value in points]}
+            {"name": n, "data": [{"step": step, "val": _finite(value)} for step, value in points]}
             for n, points in series.items()
         ]
         return success(data)
@@ -133,8 +135,8 @@ class Jobs:
         lines = [
             [
                 table.ids[i].decode("utf-8", "replace"),
-                *([float(table.label[i])] if table.label is not None else []),
-                *map(float, table.features[i]),
+                *([_finite(table.label[i])] if table.label is not None else []),
+                *map(_finite, table.features[i]),
             ]
             for i in range(begin, end)
         ]
@@ -209,6 +211,12 @@ class Jobs:
     def _progress(self, record: JobRecord) -> int:
         done = sum(status in (TaskStatus.SUCCESS, TaskStatus.PASS) for status in record.tasks.values())
         return 100 * done // max(1, len(record.tasks))
+
+
+def _finite(value: SupportsFloat) -> float | None:
+    """Return a number as JSON has it, None for one that JSON does not have."""
+    number = float(value)
+    return number if math.isfinite(number) else None
 
 
 def _state_tag(record: JobRecord) -> str:

@@ -28,6 +28,7 @@ NAMESPACE = "demo"
 MAX_DIFFERENCE = 0.01
 AT_GUEST = Party("guest", GUEST)
 PAGE_ROWS = 100
+JOB_TIMEOUT_S = 300.0
 
 
 @click.command()
@@ -91,7 +92,10 @@ def _train(client: Client) -> Job:
     report.title("reader -> psi -> data_split -> feature_scale -> coordinated_lr -> evaluation")
     begun = time.monotonic()
     job_id = client.submit(sample_jobs.breast_lr(GUEST, HOST, ARBITER, namespace=NAMESPACE))
-    job = progress.watch(client, job_id, AT_GUEST)
+    job = progress.watch(client, job_id, AT_GUEST, until=begun + JOB_TIMEOUT_S)
+    if not job.is_ended:
+        client.stop(job_id)
+        raise DemoError("; ".join([f"still under way after {JOB_TIMEOUT_S:g} s", *reasons.explain(job)]))
     if job.status != "success":
         raise DemoError(reasons.sentence(job))
     report.line(f"job {job_id} took {time.monotonic() - begun:.1f} s")

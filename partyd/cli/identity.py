@@ -15,7 +15,7 @@ from partyd.config_example import render
 from partyd.crypto.identity import KX_LIFETIME_S
 from partyd.errors import ConfigError
 from partyd.layout import make_private_dir, write_private
-from partyd.pidfile import ask_to_reload, running_pid
+from partyd.pidfile import ask_to_reload
 from partyd.types import Address
 from partyd.wire.card import Card
 
@@ -110,12 +110,11 @@ def rotate(invocation: Invocation, which: str, role: str | None) -> None:
     for address in chosen_addresses(settings, role):
         own = trust.rotate(layout, address, settings.org, trust.now_s(), replace_id=which == "id")
         click.echo(f"{address}: new {which} key, card serial {own.card.serial}, fingerprint {own.identity.fingerprint}")
-    if running_pid(layout.pid_file) is not None:
-        click.echo("a daemon runs here: restart it, it took its keys at its start")
+    tell_daemon(invocation)
     if which == "id":
         click.echo("next: send the new card to each peer; each runs `partyd peer add` with the new fingerprint")
     else:
-        click.echo("next: send the new card to each peer (`partyd card export`); each runs `partyd card import`")
+        click.echo("the daemon sends the new card to each peer; one that cannot be reached for 14 days needs the file")
 
 
 @click.group()

@@ -58,14 +58,14 @@ def _next(client: Client, job: Job, party: Party, wait_s: int) -> Job:
             time.sleep(0.5)
 
 
-def watch(client: Client, job_id: str, party: Party = ANY_PARTY) -> Job:
-    """Show a job until it ends, as suits standard output, and return it."""
+def watch(client: Client, job_id: str, party: Party = ANY_PARTY, *, until: float = 0.0) -> Job:
+    """Show a job until it ends (or until the monotonic time ``until``), as suits standard output, and return it."""
     if not is_terminal():
-        return follow(client, job_id, PlainLines(click.echo), party)
+        return follow(client, job_id, PlainLines(click.echo), party, until=until)
     from rich.live import Live
 
     with Live(refresh_per_second=8) as live:
-        return follow(client, job_id, lambda job: live.update(table(job)), party, wait_s=LIVE_WAIT_S)
+        return follow(client, job_id, lambda job: live.update(table(job)), party, wait_s=LIVE_WAIT_S, until=until)
 
 
 class PlainLines:

@@ -18,10 +18,13 @@ def main(file: str, folder: str, form: str) -> int:
     """Read ``file`` and keep it in ``folder``."""
     try:
         table, skipped = read_csv(Path(file), CsvFormat.model_validate_json(form))
+        table.save(Path(folder))
     except DataError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    table.save(Path(folder))
+    except (OSError, MemoryError) as error:
+        sys.stderr.write(f"the table cannot be kept: {getattr(error, 'strerror', None) or 'memory does not suffice'}\n")
+        return 1
     document = {
         "count": len(table),
         "schema": table.schema.model_dump(mode="json"),

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,8 +65,8 @@ class Watch:
     """The peer's store is another one than before: it was lost or restored from a backup."""
     equivocated: Callable[[MessageId], None]
     """The peer sent two contents under one identity."""
-    epoch_stale: Callable[[int], None]
-    """A peer has seen a later epoch of ours: this party was restored from a backup."""
+    epoch_stale: Callable[[int], Awaitable[object]]
+    """A peer has seen a later epoch of ours: this party was restored from a backup. The next handshake waits for it."""
 
 
 @dataclass
@@ -83,6 +84,8 @@ class Link:
     """By reason; the reasons are constants, whatever a peer sends."""
     epoch: int = 0
     """The epoch of a handshake that must be on disk before it is answered."""
+    stale_epoch: int = 0
+    """An epoch that ours must pass, on disk, before the next handshake begins."""
     pump: asyncio.Task[None] | None = None
 
 
@@ -110,6 +113,8 @@ class PostOffice:
         self._clock = clock
         self._arrivals: dict[MessageId, asyncio.Future[None]] = {}
         self._inbox_bytes: dict[Address, int] = {}
+        self._silent_since: dict[Address, float] = {}
+        """Since when a peer is silent; infinity while it is heard."""
         self._group: asyncio.TaskGroup | None = None
         self._connected = asyncio.Event()
 
@@ -123,6 +128,8 @@ class PostOffice:
                 await asyncio.get_running_loop().create_future()
             finally:
                 self._group = None
+                for link in self.links.values():
+                    link.session.close()
 
     async def add_peer(self, peer: Address, session: Session) -> None:
         """Begin (or begin anew, with a new card) to deliver to ``peer``, with what waits for it in the outbox."""
@@ -145,10 +152,22 @@ class PostOffice:
         """Stop all traffic with ``peer`` at once."""
         link = self.links.pop(peer, None)
         if link is not None:
+            self._note_silence(peer, is_silent=True)
             link.session.close()
             link.room.set()
             if link.pump is not None:
                 link.pump.cancel()
+
+    def silent_s(self, peer: Address) -> float:
+        """Return how long ``peer`` has been silent, or without a link, as far as this process knows; 0 if it is not."""
+        since = self._silent_since.setdefault(peer, self._clock())
+        return max(0.0, self._clock() - since)
+
+    def drop_keys(self) -> None:
+        """Begin a new session with every peer: this machine may have been suspended, copied or set back."""
+        for link in self.links.values():
+            link.session.drop_keys()
+            link.wake.set()
 
     def _start(self, link: Link) -> None:
         assert self._group is not None
@@ -242,9 +261,9 @@ class PostOffice:
             while True:
                 await self._connected.wait()
                 link.wake.clear()
-                self._handle(link, link.session.tick(self._clock()))
-                while link.epoch:
-                    await self._see(link)
+                while link.epoch or link.stale_epoch:
+                    await self._settle(link)
+                self._handle(link, link.session.tick(self._clock()))  # no await between: nothing unsettled goes out
                 frames = link.session.frames_to_send(self._clock(), BUDGET_BYTES)
                 for frame in frames:
                     await room.acquire()
@@ -307,14 +326,16 @@ class PostOffice:
     def _note(self, link: Link, event: SessionEvent) -> None:
         if isinstance(event, Established):
             link.is_suspect = False
+            self._note_silence(link.peer, is_silent=False)
             log.info("session_established", me=str(self.me), peer=str(link.peer), peer_restarted=event.new_boot)
             self._spawn(self._meet(link, event))
         elif isinstance(event, EpochSeen):
             link.epoch = max(link.epoch, event.epoch)
         elif isinstance(event, EpochStale):
-            self._watch.epoch_stale(event.last_seen)
+            link.stale_epoch = max(link.stale_epoch, event.last_seen)
         elif isinstance(event, Suspect | Alive):
             link.is_suspect = isinstance(event, Suspect)
+            self._note_silence(link.peer, is_silent=link.is_suspect)
             log.info("peer_silent" if link.is_suspect else "peer_back", peer=str(link.peer))
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
@@ -326,15 +347,25 @@ class PostOffice:
     def _count(self, link: Link, reason: str) -> None:
         link.rejected[reason] = link.rejected.get(reason, 0) + 1
 
-    async def _see(self, link: Link) -> None:
-        """Write down the epoch of the peer's newest handshake, before the answer goes out."""
-        epoch = link.epoch
-        await insist(
-            "epoch_not_stored",
-            lambda: self._store.write(lambda mail: mail.see_epoch(link.peer, epoch), is_vital=True),
-            peer=str(link.peer),
-        )
+    async def _settle(self, link: Link) -> None:
+        """Write down the epoch of the peer's newest handshake before it is answered, and a higher one of our own."""
+        epoch, stale = link.epoch, link.stale_epoch
+        if epoch:
+            await insist(
+                "epoch_not_stored",
+                lambda: self._store.write(lambda mail: mail.see_epoch(link.peer, epoch), is_vital=True),
+                peer=str(link.peer),
+            )
+        if stale:
+            await insist("epoch_not_raised", lambda: self._watch.epoch_stale(stale), peer=str(link.peer))
         link.epoch = 0 if link.epoch == epoch else link.epoch
+        link.stale_epoch = 0 if link.stale_epoch == stale else link.stale_epoch
+
+    def _note_silence(self, peer: Address, *, is_silent: bool) -> None:
+        if not is_silent:
+            self._silent_since[peer] = math.inf
+        elif self._silent_since.get(peer, math.inf) == math.inf:
+            self._silent_since[peer] = self._clock()
 
     async def _meet(self, link: Link, event: Established) -> None:
         hello = event.hello

@@ -1,8 +1,8 @@
 """The warm fork-server: a process with numpy and every component loaded, which forks a worker in milliseconds.
 
-The daemon starts it (``python -m partyd.jobs.forkserver FD``) and sends, over that socket, a word with the worker's
-end of a pipe attached; the order comes through that pipe. It answers with the worker's pid, and later with how the worker ended. When the
-daemon is gone the fork-server ends, and with it every worker: nothing computes on for a dead daemon.
+The daemon starts it (``python -m partyd.jobs.forkserver FD``) and sends, over that socket, a word with the worker's end
+of a pipe attached; the order comes through that pipe. It answers with the worker's pid, and later with how the worker
+ended. When the daemon is gone the fork-server ends, and with it every worker: nothing computes on for a dead daemon.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ parameters.
 from __future__ import annotations
 
 import difflib
+import json
+import re
 from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Literal
@@ -22,6 +24,8 @@ from partyd.types import PARTY_ID_PATTERN, Address, Role
 
 MAX_DAG_BYTES = 1 << 20
 MAX_TASKS = 500
+TASK_NAME = re.compile(r"[0-9A-Za-z_.-]{1,128}\Z")
+"""It stands in the header of every message of the task, where an empty name would mean the job itself."""
 MAX_PARTIES = 64
 
 
@@ -176,9 +180,28 @@ def parse_dag_text(text: str, where: str) -> object:
     if len(text) > MAX_DAG_BYTES:
         raise JobRejected(f"{where} holds {len(text)} characters; at most {MAX_DAG_BYTES} are read")
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        return json.loads(text) if text.lstrip().startswith("{") else _yaml(text)
+    except json.JSONDecodeError:
+        pass  # YAML's own way of writing a mapping
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise JobRejected(f"{where} is neither YAML nor JSON: {error}") from error
+    try:
+        return _yaml(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise JobRejected(f"{where} is neither YAML nor JSON: {error}") from error
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Reads plain YAML, in C where that is there."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not read: a few lines of them can name a million nodes")
+        return super().compose_node(parent, index)
+
+
+def _yaml(text: str) -> object:
+    return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader, less aliases
 
 
 def read_parameters(component: Component, parameters: JsonObject, where: str) -> Params:
@@ -220,6 +243,8 @@ def _mistakes(dag: Dag, components: Mapping[str, Component]) -> Iterable[str]:
         yield "dag.parties: a job needs a guest"
     for name, task in dag.tasks.items():
         where = f"dag.tasks.{name}"
+        if not TASK_NAME.match(name):
+            yield f"{where[:200]}: a task's name is 1 to 128 of 0-9 A-Z a-z _ . -"
         component = components.get(task.component_ref)
         if component is None:
             hint = nearest(task.component_ref, components)

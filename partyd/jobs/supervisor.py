@@ -105,6 +105,8 @@ class Supervisor:
         for job in list(self._live):
             await self._insist(job, self._machine.recovered)
         for mail in await insist("not_read", lambda: self._store.read(lambda store: store.unconsumed_control())):
+            if not mail.message.job:
+                continue  # not about a job: its owner takes it
             self.control(mail.message, await self._store.read(lambda store: store.read_body(mail.body)))  # noqa: B023
 
     # -- what the API calls
@@ -189,6 +191,14 @@ class Supervisor:
         for job, live in list(self._live.items()):
             if peer in live.record.others and live.record.status is JobStatus.RUNNING:
                 self._end_soon(job, "peer_store_lost", f"{peer} came back with another store; submit the job again")
+
+    def end_stalled(self, timeout_s: float) -> None:
+        """End the jobs begun here that have waited ``timeout_s`` for a silent peer; call it now and then."""
+        for job, live in list(self._live.items()):
+            silent = [peer for peer in live.record.others if self.office.silent_s(peer) >= timeout_s]
+            if silent and live.record.initiator == self.me and not live.record.is_ended:
+                cause = f"{silent[0]} was silent for {timeout_s / 3600:g} h (jobs.peer_timeout_s); see partyd doctor"
+                self._end_soon(job, "peer_timeout", cause)
 
     def _end_soon(self, job: str, code: str, cause: str) -> None:
         if job in self._live and self._group is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -58,6 +59,8 @@ class TaskRunner:
     workers: Workers
     layout: Layout
     components: Mapping[str, Component]
+    task_timeout_s: float = math.inf
+    """Counted from the task's start in this life of the daemon."""
     diaries: dict[tuple[str, str], Diary] = field(default_factory=dict)
 
     def forget(self, job: str) -> None:
@@ -74,7 +77,17 @@ class TaskRunner:
         return self.layout.task_dir(job, task) / self.office.me.role.label
 
     async def run(self, record: JobRecord, task: str) -> Exit:
-        """Run a task to its end, through as many workers as it takes; cancelling kills the worker."""
+        """Run a task to its end or for ``task_timeout_s``; cancelling kills the worker."""
+        limit_s = self.task_timeout_s
+        try:
+            async with asyncio.timeout(None if math.isinf(limit_s) else limit_s):
+                return await self._run(record, task)
+        except TimeoutError:
+            cause = f"the task ran longer than {limit_s:g} s; allow more with jobs.task_timeout_s"
+            return Exit("failed", "timeout", cause)
+
+    async def _run(self, record: JobRecord, task: str) -> Exit:
+        """Run a task to its end, through as many workers as it takes."""
         diary = self.diaries.setdefault((record.job, task), Diary(self.folder(record.job, task)))
         run = TaskRun(record, task, diary)
         order = self.order(record, task)

@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from partyd.crypto.identity import LocalIdentity
 from partyd.wire.bodies import Body
+from partyd.wire.card import Card
 from partyd.wire.delivery import MIN_RECORD, Delivery, DeliveryStats
 from partyd.wire.delivery_events import DeliveryEvent, RecordRejected
 from partyd.wire.events import ChannelEvent, EpochSeen, Established, Opened
@@ -56,6 +58,17 @@ class SecureChannel(Protocol):
 
     def reset(self) -> None:
         """Drop all keys."""
+
+    def replace_cards(
+        self,
+        identity: LocalIdentity,
+        card: Card,
+        peer: Card,
+        *,
+        previous_card: Card | None = None,
+        previous_peer: Card | None = None,
+    ) -> None:
+        """Use new cards from the next handshake on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +129,22 @@ class Session:
         """Send everything unacknowledged again at once: frames may have been lost while the transport was down."""
         self._delivery.resend()
         self.nudge(now)
+
+    def replace_cards(
+        self,
+        identity: LocalIdentity,
+        card: Card,
+        peer: Card,
+        *,
+        previous_card: Card | None = None,
+        previous_peer: Card | None = None,
+    ) -> None:
+        """Use new cards from the next handshake on; the keys in use stay in use. See ``Channel.replace_cards``."""
+        self._channel.replace_cards(identity, card, peer, previous_card=previous_card, previous_peer=previous_peer)
+
+    def drop_keys(self) -> None:
+        """Forget the keys; a new handshake follows, and what was under way is sent again under its keys."""
+        self._channel.reset()
 
     def close(self) -> None:
         """Drop the keys and what is half received."""

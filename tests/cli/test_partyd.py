@@ -75,12 +75,12 @@ def test_without_a_command_the_daemon_runs_with_the_merged_settings(
         return 5
 
     monkeypatch.setattr("partyd.daemon.run", run_daemon)
-    (tmp_path / "a.toml").write_text("[http]\nport = 1\n[jobs]\nmax_workers = 9\n")
+    (tmp_path / "a.toml").write_text("[http]\nport = 1\n[store]\nbackups_kept = 9\n")
     monkeypatch.setenv("PARTYD_HTTP__PORT", "2")
     answer = partyd("--role", "guest", "--role", "host", "--party-id", "10000", "--config", tmp_path / "a.toml")
     assert answer.status == 5
     assert [str(address) for address in seen[0].addresses] == ["10000/guest", "10000/host"]
-    assert (seen[0].http.port, seen[0].jobs.max_workers) == (2, 9)
+    assert (seen[0].http.port, seen[0].store.backups_kept) == (2, 9)
 
 
 def test_the_only_daemon_of_an_account_needs_no_name(partyd: Partyd) -> None:
