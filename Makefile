@@ -49,7 +49,7 @@ lock: $(VENV)/.test-installed ## Write the lock files anew.
 	$(PIP_COMPILE) --extra=demo --extra=test --output-file=requirements-test.lock pyproject.toml
 
 bench: $(VENV)/.test-installed ## Measure; the figures go to docs/performance.md.
-	@set -e; for each in tests/bench/bench_*.py; do echo "== $$each"; $(BIN)/python "$$each"; done
+	@set -e; for each in tests/bench/bench_*.py; do echo "== $$each"; $(BIN)/python -m "tests.bench.$$(basename "$$each" .py)"; done
 
 campaign: $(VENV)/.test-installed ## Kill, cut, flip and fuzz at length; KILLS=100 for the long run.
 	$(BIN)/python -m tests.campaigns.kill --kills $(KILLS)

@@ -28,7 +28,7 @@ from partyd.jobs.ports import JobStore, Transaction
 from partyd.layout import Layout
 from partyd.trust import Own, Pinned, find_peer, is_revoked, open_own, read_peers, renew_peer
 from partyd.types import Address, MessageId
-from partyd.wire.card import CLOCK_TOLERANCE_S, Card
+from partyd.wire.card import Card
 from partyd.wire.codec import Record
 from partyd.wire.session import Session
 
@@ -194,11 +194,6 @@ class Cards:
 
         for message, entry in await self.store.write(post):
             self.office.dispatch(message, entry, body)
-
-
-def has_expired(card: Card, now: int) -> bool:
-    """Say whether a card's time is over, the tolerance for clocks included."""
-    return now > card.not_after + CLOCK_TOLERANCE_S
 
 
 def _consume(store: Transaction, message: MessageId) -> None:

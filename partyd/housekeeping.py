@@ -146,7 +146,8 @@ class Housekeeper:
             log.warning("backup_skipped", why="the disk is almost full" if self._low else f"{folder / name} exists")
             return
         try:
-            await asyncio.to_thread(make_private_dir, draft / "store")
+            for place in (folder, draft, draft / "store"):
+                await asyncio.to_thread(make_private_dir, place)
             for address, node in self.nodes.items():
                 await node.store.backup_to(draft / "store" / address.role.label)
             await asyncio.to_thread(_publish, draft, folder / name)

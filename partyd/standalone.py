@@ -161,7 +161,7 @@ class _Federation:
     def _daemon_command(self, member: Member) -> list[str]:
         party = member.address.party_id
         assignments = {
-            "broker.url": f"mqtt://127.0.0.1:{self._broker_port}",
+            "broker.url": f"mqtt://127.0.0.1:{self._options.broker_proxy_port or self._broker_port}",
             "broker.username": party,
             "broker.password_file": self._broker_dir / "parties" / party / "password",
             "http.port": member.port,

@@ -19,7 +19,7 @@ from partyd.crypto.identity import Fingerprint, LocalIdentity, generate_identity
 from partyd.errors import BadValue, ConfigError
 from partyd.layout import Layout, make_private_dir, sync_dir, write_private
 from partyd.types import Address, Role
-from partyd.wire.card import MAX_LIFETIME_S, Card, issue
+from partyd.wire.card import CLOCK_TOLERANCE_S, MAX_LIFETIME_S, Card, issue
 
 RENEW_BEFORE_S = 30 * 86_400
 _PIN_LINE = "# pinned fingerprint: "
@@ -186,6 +186,11 @@ def revoke(layout: Layout, address: Address) -> Pinned:
     layout.previous_peer_file(address).unlink(missing_ok=True)
     sync_dir(layout.peers_dir)
     return known
+
+
+def has_expired(card: Card, now: int) -> bool:
+    """Say whether a card's time is over, the tolerance for clocks included."""
+    return now > card.not_after + CLOCK_TOLERANCE_S
 
 
 def now_s() -> int:

@@ -111,7 +111,7 @@ async def town(folder: Path, *, are_running: bool = True) -> AsyncIterator[Town]
     place.introduce(BANK, SHOP)
     try:
         if are_running:
-            for address in (BANK, SHOP):
+            for address in (SHOP, BANK):  # the lower address last: the other answers it at once
                 await place.start(address)
             await until(place.established)
         yield place

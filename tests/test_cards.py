@@ -131,7 +131,7 @@ def _of_another(place: Town) -> Card:
 
 @pytest.mark.parametrize(
     ("made", "said"),
-    [(_other_key, "is pinned"), (_of_another, "cannot replace a card of"), (None, "card"), ("scope", "names")],
+    [(_other_key, "is pinned"), (_of_another, "cannot replace a card of"), (None, "bytes follow"), ("scope", "names")],
 )
 def test_a_card_that_may_not_replace_the_pinned_one_is_ignored(
     tmp_path: Path, made: Callable[[Town], Card] | str | None, said: str

@@ -23,6 +23,7 @@ from partyd.data.formats import CsvFormat
 from partyd.errors import DataError, StoreFull
 from partyd.jobs.tasks import TABLES
 from partyd.layout import FEDERATION_FILE, make_private_dir
+from partyd.trust import has_expired, now_s
 
 CHUNK_BYTES = 1 << 20
 MAX_NAME = 128
@@ -141,6 +142,7 @@ class Data:
                         "peer": str(peer),
                         "fingerprint": str(pinned.fingerprint),
                         "card_not_after": pinned.card.not_after,
+                        "card_expired": has_expired(pinned.card, now_s()),
                         "established": bool(link and link.session.established),
                         "silent": bool(link and link.is_suspect),
                         "outbox_messages": len(link.waiting) if link else 0,

@@ -55,8 +55,17 @@ def command(folder: Path, port: int, once: bool) -> int:
         report.title(f"Done in {time.monotonic() - begun:.1f} s. The guest's API: {url}/v2/site/info/query")
         if not once:
             report.line(f"The federation keeps running: try  flow --url {url} job list   Ctrl-C ends it.")
-            return running.wait()
+            return _stay(running)
     return 0
+
+
+def _stay(running: Federation) -> int:
+    """Wait until the federation ends or its owner says Ctrl-C, which is a good end."""
+    try:
+        return running.wait()
+    except KeyboardInterrupt:
+        report.line("stopping")
+        return 0
 
 
 def _train_and_compare(running: Federation, users: Users, folder: Path) -> float:
@@ -129,8 +138,8 @@ def run(arguments: Sequence[str]) -> int:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        report.line("stopped")
-        return 0
+        click.echo("demo: stopped before its end", err=True)
+        return 130
     except PartydError as error:
         click.echo(f"demo: {error}", err=True)
         return 1

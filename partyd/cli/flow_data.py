@@ -9,7 +9,7 @@ import click
 
 from partyd.cli import progress
 from partyd.cli.flow_context import Flow, at_party, columns, example, knows_daemon
-from partyd.cli.upload_conf import UploadConf, read_conf
+from partyd.cli.upload_conf import UploadConf, delimiter_of, read_conf
 from partyd.client import CsvColumns, Party, StoredTable
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -60,7 +60,8 @@ def upload(
     elif file is None or not namespace or not name:
         raise click.UsageError("say what to upload and as what: --file FILE --namespace NS --name NAME, or -c CONF")
     else:
-        form = CsvColumns(label, sample_id, match_id, weight, delimiter, "" if bad_rows == "refuse" else bad_rows)
+        character = delimiter_of(delimiter, "--delimiter")
+        form = CsvColumns(label, sample_id, match_id, weight, character, "" if bad_rows == "refuse" else bad_rows)
         wanted = UploadConf(file, namespace, name, form)
     for remark in wanted.remarks:
         click.echo(f"flow: {conf}: {remark}", err=True)

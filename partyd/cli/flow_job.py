@@ -134,7 +134,7 @@ def _page(found: Job) -> Iterable[str]:
     yield f"begun {_time(found.create_time)}, took {_took(found)}"
     rows = [("task", "component", *found.parties, "steps here")]
     for task in found.tasks:
-        states = (progress.status(found, task, party) or "?" for party in found.parties)
+        states = (progress.status(found, task, party) for party in found.parties)
         steps = f"{task.done}/{task.total} {task.note}".strip() if task.total and task.status == "running" else ""
         rows.append((task.name, task.component, *states, steps))
     yield from columns(rows)

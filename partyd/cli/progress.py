@@ -88,7 +88,8 @@ class PlainLines:
             self._say("", "", job.status, f"job {job.job_id} is {job.status}")
 
     def _say(self, task: str, party: str, status: str, line: str) -> None:
-        if status != "pass" and self._shown.get((task, party), "waiting" if task else "") != status:
+        is_dull = bool(task) and status in ("pass", "canceled")
+        if not is_dull and self._shown.get((task, party), "waiting" if task else "") != status:
             self._shown[task, party] = status
             self._echo(f"{time.strftime('%H:%M:%S')} {line}")
 

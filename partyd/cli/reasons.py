@@ -18,7 +18,7 @@ MENDS = {
     "protocol": "check that all parties run the same version",
     "store": "that party's owner must check its disk",
     "store_full": "free some disk space at that party, then submit the job again",
-    "task_failed": "look at the task's log: flow log query -j {job} -tn {task}",
+    "task_failed": "look at the task's log at that party: flow log query -j {job} -tn {task}",
     "timeout": "see who was slow: flow job why -j {job}; then submit it again with a longer time-out",
     "worker_died": "check that party's memory and its daemon's log, then submit the job again",
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import secrets
 import shutil
 import subprocess
@@ -19,7 +21,7 @@ from partyd.errors import ConfigError, PartydError
 from partyd.layout import Layout, make_private_dir, write_private
 from partyd.pidfile import running_pid
 
-_KEPT = ("identity", "peers", "conf")
+_KEPT = ("identity", "peers", "conf", "tables", "jobs")
 _HIDDEN = ("/home", "/root", "/run/user", "/tmp")  # noqa: S108  (refused, not used)
 _UNITS = {"system": ("partyd@.service", "partyd-broker.service"), "user": ("user/partyd@.service",)}
 _PLACEHOLDER = "/opt/partyd/bin/"
@@ -29,7 +31,7 @@ _PLACEHOLDER = "/opt/partyd/bin/"
 @click.argument("directory", type=click.Path(path_type=Path))
 @about_a_daemon
 def backup(invocation: Invocation, directory: Path) -> None:
-    """Copy stores, keys, peers and settings into a new DIRECTORY, while the daemon runs or not.
+    """Copy stores, keys, peers, settings, tables and outputs into a new DIRECTORY, while the daemon runs or not.
 
     The copy holds private keys: keep it as safe as the keys.
     """
@@ -78,24 +80,34 @@ def _let_daemon_backup(settings: Settings, layout: Layout, target: Path) -> None
 
 
 def _copy_private(source: Path, target: Path) -> None:
-    """Copy every file with its content on disk, closed to everyone else; existing files stay as they are."""
+    """Copy every file with its content on disk, closed to everyone else; existing files stay as they are.
+
+    A file that a running daemon deletes meanwhile is left out.
+    """
     make_private_dir(target)
     for path in sorted(source.rglob("*")):
         copy = target / path.relative_to(source)
         if path.is_file() and not copy.exists():
-            if path.stat().st_size > 64 << 20:
-                make_private_dir(copy.parent)
-                shutil.copyfile(path, copy)
-                copy.chmod(0o600)
-            else:
-                write_private(copy, path.read_bytes())
+            with contextlib.suppress(FileNotFoundError):
+                _copy_file(path, copy)
+
+
+def _copy_file(path: Path, copy: Path) -> None:
+    if path.stat().st_size <= 64 << 20:
+        write_private(copy, path.read_bytes())
+        return
+    make_private_dir(copy.parent)
+    shutil.copyfile(path, copy)
+    copy.chmod(0o600)
+    with copy.open("rb") as stream:
+        os.fsync(stream.fileno())
 
 
 @click.command(epilog="\b\nExample:\n  partyd --instance guest-10000 restore /backup/partyd-2026-12-01\n")
 @click.argument("directory", type=click.Path(path_type=Path))
 @about_a_daemon
 def restore(invocation: Invocation, directory: Path) -> None:
-    """Bring stores, keys, peers and settings back from a backup. Overwrites nothing.
+    """Bring back what a backup holds: the daemon's own ones hold stores only. Overwrites nothing.
 
     The restored store has a new identity: peers notice it and go back to what both still have.
     """

@@ -38,6 +38,8 @@ class StandaloneOptions(BaseModel):
     port: Annotated[int, Field(ge=1, le=65_000)] = 9380
     """The guest's API; the others take the ports after it."""
     broker: Literal["auto", "embedded", "mosquitto"] = "auto"
+    broker_proxy_port: Annotated[int, Field(ge=0, le=65_535)] = 0
+    """Where the daemons connect instead of the broker, for tests that look at or harm what passes; 0 for none."""
 
 
 @click.command(epilog=_EPILOG)
@@ -47,12 +49,22 @@ class StandaloneOptions(BaseModel):
 @click.option("--arbiter", metavar="ID", default="9998", show_default=True, help="The arbiter's party id.")
 @click.option("--port", type=int, default=9380, show_default=True, help="The guest's API; the others follow.")
 @click.option("--broker", type=click.Choice(["auto", "embedded", "mosquitto"]), default="auto", show_default=True)
-def standalone(directory: Path, guest: str, hosts: tuple[str, ...], arbiter: str, port: int, broker: str) -> int:
+@click.option("--broker-proxy-port", type=int, default=0, hidden=True)
+def standalone(
+    directory: Path,
+    guest: str,
+    hosts: tuple[str, ...],
+    arbiter: str,
+    port: int,
+    broker: str,
+    broker_proxy_port: int,
+) -> int:
     """Start a broker and one daemon for each party, pinned to each other, all on this machine.
 
     State stays in --dir: a second start finds its jobs.
     """
     given = {"directory": directory.absolute(), "guest": guest, "arbiter": arbiter, "port": port, "broker": broker}
+    given["broker_proxy_port"] = broker_proxy_port
     try:
         options = StandaloneOptions.model_validate(given | ({"hosts": hosts} if hosts else {}))
     except ValidationError as error:

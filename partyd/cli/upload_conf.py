@@ -51,13 +51,21 @@ def read_conf(path: Path) -> UploadConf:
     given = {**{key: value for key, value in document.items() if key != "meta"}, **meta}
     file = Path(_text(path, given, "file"))
     columns = CsvColumns(
-        delimiter=next((str(given[key]) for key in _DELIMITERS if given.get(key)), ""),
+        delimiter=delimiter_of(next((str(given[key]) for key in _DELIMITERS if given.get(key)), ""), str(path)),
         **{ours: _column(path, given, theirs) for theirs, ours in _COLUMNS.items()},
     )
     name_key = "name" if given.get("name") else "table_name"
     remarks = tuple(_remarks(path, given))
     found = next((place for place in (file, path.parent / file) if place.exists()), file)
     return UploadConf(found, _text(path, given, "namespace"), _text(path, given, name_key), columns, remarks)
+
+
+def delimiter_of(text: str, where: str) -> str:
+    """Return the one character that ``text`` means (``tab`` and ``\\t`` too); raises ClientError."""
+    character = {"tab": "\t", "\\t": "\t"}.get(text, text)
+    if len(character) > 1:
+        raise ClientError(f"the delimiter {text!r} is longer than one character", where=where, how="give one, or tab")
+    return character
 
 
 def _remarks(path: Path, given: Mapping[str, object]) -> list[str]:

@@ -179,6 +179,7 @@ class Blobs:
         final = self.path(digest)
         self._open_shard(final.parent)
         self._files.sync_file(spooled)
+        self._touch(digest)  # again: writing a large one takes a while
         self._files.rename(spooled, final)
         self._files.sync_dir(final.parent)
 

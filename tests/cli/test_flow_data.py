@@ -81,6 +81,13 @@ def test_configurations_that_cannot_be_done(
     assert (words or "") in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("given", "sent"), [("tab", "\t"), ("\\t", "\t"), (";", ";"), ("ab", None)])
+def test_a_delimiter_is_one_character(given: str, sent: str | None, start: Start, file: Path) -> None:
+    daemon = start({UPLOAD: [TABLE]})
+    status = run(["data", "upload", "--file", str(file), "-ns", "demo", "-n", "guest", "--delimiter", given])
+    assert (status, [asked.query["delimiter"] for asked in daemon.asked]) == ((0, [sent]) if sent else (1, []))
+
+
 @pytest.mark.parametrize("content", ["{", "[]"])
 def test_a_configuration_that_is_none(content: str, file: Path) -> None:
     conf = file.with_name("conf.json")

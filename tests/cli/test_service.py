@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.server
 import json
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from partyd.cli.service import unit_directory, unit_text
+from partyd.config import Settings
 from partyd.errors import ConfigError
+from partyd.housekeeping import Housekeeper
 from partyd.pidfile import held
 from partyd.store import Store
+from partyd.types import GUEST, Address
 from tests.cli.owner import Partyd
 
 US = ("--instance", "guest-10000")
@@ -31,12 +36,18 @@ def state(partyd: Partyd, tmp_path: Path) -> Path:
 
 def test_a_backup_comes_back_whole(partyd: Partyd, state: Path, tmp_path: Path) -> None:
     shown = partyd(*US, "identity", "show").out
+    for file in ("tables/demo/breast/schema.json", "jobs/1/psi_0/guest/metric.json", "backups/20270115T140000Z/x"):
+        (state / file).parent.mkdir(parents=True)
+        (state / file).write_text("{}")
     assert partyd(*US, "backup", tmp_path / "b").status == 0
     assert (tmp_path / "b").stat().st_mode & 0o077 == 0
     state.rename(tmp_path / "lost")
     assert partyd("--role", "guest", "--party-id", "10000", "restore", tmp_path / "b").status == 0
     assert partyd(*US, "identity", "show").out == shown
     assert state.stat().st_mode & 0o077 == 0
+    assert (state / "tables" / "demo" / "breast" / "schema.json").read_text() == "{}"
+    assert (state / "jobs" / "1" / "psi_0" / "guest" / "metric.json").read_text() == "{}"
+    assert not (state / "backups").exists()
     Store.open(state / "store" / "guest").close_now()
 
 
@@ -147,3 +158,29 @@ def test_a_path_that_systemd_would_read_otherwise_is_refused() -> None:
     with pytest.raises(ConfigError, match="install partyd under /opt/partyd"):
         unit_text("partyd@.service", Path("/srv/a b"))
     assert (unit_directory() / "partyd@.service").is_file()
+
+
+def test_the_daemons_own_backup_brings_a_damaged_store_back(partyd: Partyd, state: Path, tmp_path: Path) -> None:
+    async def back_up() -> Path:
+        store = Store.open(state / "store" / "guest")
+        await store.write(lambda transaction: transaction.put_document("table", "demo/breast", b"{}"))
+        settings = Settings(party_id="10000", roles=(GUEST,), state_dir=state)
+        await Housekeeper(settings, {Address("10000", GUEST): Kept(store)}).back_up()  # type: ignore[dict-item]
+        await store.close()
+        (made,) = (state / "backups").iterdir()
+        return made
+
+    made = asyncio.run(back_up())
+    (state / "store" / "guest").rename(tmp_path / "damaged")
+    assert partyd(*US, "restore", made).status == 0
+    store = Store.open(state / "store" / "guest")
+    assert store.read_now(lambda reader: reader.document("table", "demo/breast")) == b"{}"
+    store.close_now()
+    assert partyd(*US, "identity", "show").status == 0
+
+
+@dataclass
+class Kept:
+    """A node of which only the store is looked at."""
+
+    store: Store

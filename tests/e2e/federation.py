@@ -43,11 +43,13 @@ class Federation:
     port: int
     broker: str = "auto"
     process: subprocess.Popen[bytes] | None = None
+    proxy_port: int = 0
+    """Where the daemons look for the broker, if not where it is."""
 
     def start(self) -> None:
         """Start and wait until all daemons are ready and have met."""
         command = [sys.executable, "-m", "partyd", "standalone", "--dir", str(self.directory)]
-        command += ["--port", str(self.port), "--broker", self.broker]
+        command += ["--port", str(self.port), "--broker", self.broker, "--broker-proxy-port", str(self.proxy_port)]
         with (self.directory.parent / f"{self.directory.name}.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT)
         self.wait_until_met()
@@ -148,6 +150,11 @@ class Federation:
     def _is_mosquitto_of(self, line: str, pid: int, mark: str) -> bool:
         return "mosquitto" in line and mark in _line(_parent(pid))
 
+    def signal(self, what: str, number: int) -> None:
+        """Send a signal to every process of that kind."""
+        for pid in self.processes(what):
+            os.kill(pid, number)
+
     def kill(self, what: str, pick: int = 0) -> bool:
         """Kill one process without warning; return whether there was one."""
         pids = self.processes(what)
@@ -167,9 +174,9 @@ def _parent(pid: int) -> int:
 
 
 @contextlib.contextmanager
-def running(directory: Path, broker: str = "auto") -> Iterator[Federation]:
+def running(directory: Path, broker: str = "auto", proxy_port: int = 0) -> Iterator[Federation]:
     """Run a federation while inside."""
-    federation = Federation(directory, free_ports(4), broker)
+    federation = Federation(directory, free_ports(4), broker, proxy_port=proxy_port)
     try:
         federation.start()
         yield federation

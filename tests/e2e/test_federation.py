@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,6 +91,19 @@ def test_a_killed_process_costs_no_job(federation: Federation, victim: str) -> N
     assert federation.wait(job)["status"] == "success"
     assert federation.wait(job, at=1)["status"] == "success"
     federation.wait_until_met()
+
+
+def test_a_silent_peer_makes_the_job_stalled_and_not_failed(federation: Federation) -> None:
+    federation.signal("host", signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        job = federation.submit(toy(host="9999"))
+        while "9999/host" not in federation.get("/v2/job/query", job_id=job)[0]["stalled_by"]:
+            assert time.monotonic() - began < 40
+            time.sleep(0.5)
+    finally:
+        federation.signal("host", signal.SIGCONT)
+    assert federation.wait(job)["status"] == "success"
 
 
 def test_state_directories_are_private(federation: Federation) -> None:

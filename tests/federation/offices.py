@@ -146,21 +146,20 @@ class Site:
         assert self.running.cancelled(), self.running.exception()
 
 
-_boots = itertools.count()
+_boots = itertools.count(1)
 _WRITER = ThreadPoolExecutor(1)
 
 
 async def session(store: Store, me: Address, peer: Address) -> Session:
     """Return a session as a node makes it, with keys anybody can compute."""
     boot = seed("boot", str(me), next(_boots))[:16]
-    counter = itertools.count(1)
     now = asyncio.get_running_loop().time()
     channel = Channel(
         insecure_identity(me),
         card_of(insecure_identity(me)),
         card_of(insecure_identity(peer)),
         hello=Hello(boot, store.store_id, 16 << 20, MAX_FRAME),
-        next_epoch=lambda: (store.boot_epoch << 24) + next(counter),
+        next_epoch=lambda: (store.boot_epoch << 24) + next(_boots),
         last_seen_epoch=await store.read(lambda reader: reader.seen_epoch(peer)),
     )
     uniform = random.Random(str(me)).uniform

@@ -327,7 +327,7 @@ def test_a_disk_that_is_full_for_a_while_costs_time_and_nothing_else(
             (link,) = site.office.links.values()
             await until(lambda link=link: not link.waiting)  # type: ignore[misc]
             assert not site.running.done()
-        assert sum(map(len, calls)) >= 3
+        assert any(calls)
         await guest.stop()
         await host.stop()
 
