@@ -107,6 +107,10 @@ class Node:
             group.create_task(self.office.run())
             group.create_task(self.supervisor.run())
             group.create_task(self.cards.recover())
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                self._group = None
 
     async def close(self) -> None:
         """Close the store; call it when `run` has ended."""

@@ -94,7 +94,7 @@ class Town:
         if running is not None:
             running.cancel()
             await asyncio.wait([running])
-            assert running.cancelled(), running.exception()
+            assert running.cancelled(), repr(running.exception())
         await node.close()
 
     def established(self, *pair: Address) -> bool:

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Sequence
 
 from partyd.errors import LocalProtocolError, TaskFailed
-from partyd.federation.engine import Function, Partition
+from partyd.federation.engine import Function, Inline, Partition
 
 PREFIX = struct.Struct(">IQ")
 PR_SET_PDEATHSIG = 1
@@ -33,31 +33,43 @@ class Pool:
         self._children: list[_Child] = []
 
     async def map(self, function: Function, partitions: Sequence[Partition]) -> list[Partition]:
-        """Return ``function`` of each partition, in their order."""
-        if self.parallelism == 1 or len(partitions) == 1:
-            return [function(partition) for partition in partitions]
+        """Return ``function`` of each partition, in their order; raises TaskFailed when one cannot be computed."""
         name = name_of(function)
+        if self.parallelism == 1 or len(partitions) <= 1:
+            return await Inline().map(function, partitions)
         while len(self._children) < min(self.parallelism, len(partitions)):
             child = await _Child.start()
             self._children.append(child)
             self._free.put_nowait(child)
-        async with asyncio.TaskGroup() as group:
-            results = [group.create_task(self._one(name, partition)) for partition in partitions]
+        failures: list[Exception] = []
+        try:
+            async with asyncio.TaskGroup() as group:
+                results = [group.create_task(self._one(name, partition)) for partition in partitions]
+        except* TaskFailed as failed:
+            failures += failed.exceptions
+        if failures:
+            raise failures[0]
         return [result.result() for result in results]
 
     async def _one(self, name: str, partition: Partition) -> Partition:
         child = await self._free.get()
         try:
-            return await child.call(name, partition)
-        finally:
-            self._free.put_nowait(child)
+            failed, result = await child.call(name, partition)
+        except BaseException:
+            self._children.remove(child)  # its pipe may hold half of an answer: never use it again
+            child.kill()
+            raise
+        self._free.put_nowait(child)
+        if failed:
+            raise TaskFailed(f"{name}: {result.decode('utf-8', 'replace')}")
+        return result
 
     async def close(self) -> None:
         """End the children."""
-        for child in self._children:
-            child.close()
-        await asyncio.gather(*(child.process.wait() for child in self._children))
-        self._children.clear()
+        children, self._children, self._free = self._children, [], asyncio.Queue()
+        for child in children:
+            child.kill()
+        await asyncio.gather(*(child.process.wait() for child in children))
 
 
 class _Child:
@@ -78,7 +90,8 @@ class _Child:
         theirs.close()
         return cls(process, *await asyncio.open_connection(sock=ours))
 
-    async def call(self, name: str, partition: Partition) -> Partition:
+    async def call(self, name: str, partition: Partition) -> tuple[bool, bytes]:
+        """Return whether the function raised, and its result or the reason; raises TaskFailed when the process died."""
         self._writer.writelines((PREFIX.pack(len(name), len(partition)), name.encode(), partition))
         try:
             await self._writer.drain()
@@ -86,12 +99,13 @@ class _Child:
             result = await self._reader.readexactly(length)
         except (ConnectionError, asyncio.IncompleteReadError) as error:
             raise TaskFailed(f"a process of the pool died while computing {name}") from error
-        if failed:
-            raise TaskFailed(f"{name}: {result.decode('utf-8', 'replace')}")
-        return result
+        return bool(failed), result
 
-    def close(self) -> None:
+    def kill(self) -> None:
+        """End the process, whatever it is doing."""
         self._writer.close()
+        if self.process.returncode is None:
+            self.process.kill()
 
 
 def name_of(function: Function) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from partyd.errors import LocalProtocolError
+from partyd.federation.engine import Engine, Inline
 from partyd.federation.message import Message
 from partyd.types import Address, MessageId, Role
 
@@ -55,8 +56,11 @@ class Party:
         task: str,
         attempt: int,
         seed: bytes,
+        engine: Engine | None = None,
     ) -> None:
         self.me = me
+        self.engine: Engine = engine or Inline()
+        """Maps heavy work over the machine's cores; what it returns does not depend on how many there are."""
         self.report = reporter
         self.consumed: list[MessageId] = []
         self._peers = sorted((p for p in peers if p != me), key=str)

@@ -44,7 +44,10 @@ def serve(control: socket.socket) -> None:
             _drain(wake_read)
             _reap(control)
         if control.fileno() in readable:
-            data, fds, _, _ = socket.recv_fds(control, MAX_WORD, 1)
+            try:
+                data, fds, _, _ = socket.recv_fds(control, MAX_WORD, 1)
+            except ConnectionError:
+                return
             if not data:
                 return
             orders += 1

@@ -86,8 +86,11 @@ class Supervisor:
         """Go on with every open job, then serve until cancelled."""
         async with asyncio.TaskGroup() as group:
             self._group = group
-            await self._recover()
-            await asyncio.get_running_loop().create_future()
+            try:
+                await self._recover()
+                await asyncio.get_running_loop().create_future()
+            finally:
+                self._group = None
 
     async def load(self) -> None:
         """Read the jobs of earlier lives, before any mail is admitted."""
@@ -349,7 +352,8 @@ class Supervisor:
         return posted
 
     def _carry_out(self, live: _Live, step: Step) -> None:
-        assert self._group is not None
+        if self._group is None:
+            return  # stopping: the record is written, and the next start goes on from it
         for command in step.commands:
             if isinstance(command, StartTask) and command.task not in live.running:
                 live.running[command.task] = self._group.create_task(self._run_task(live, command.task))

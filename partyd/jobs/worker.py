@@ -20,7 +20,7 @@ from partyd import __version__
 from partyd.components import COMPONENTS
 from partyd.components.base import Component, TaskContext
 from partyd.data.table import Table
-from partyd.errors import LocalProtocolError, PartydError, TaskFailed
+from partyd.errors import DataError, LocalProtocolError, PartydError, TaskFailed
 from partyd.federation.driver import Driver
 from partyd.federation.party import Party
 from partyd.jobs.order import WorkOrder
@@ -141,7 +141,7 @@ class PipeSource:
         path = self._tables.get(f"{namespace}/{name}")
         if path is None:
             options = f"--namespace {namespace} --name {name}"
-            raise TaskFailed(f"no table {namespace}/{name} here; upload it with: flow data upload {options}")
+            raise DataError(f"no table {namespace}/{name} here; upload it with: flow data upload {options}")
         return Table.load(Path(path))
 
 

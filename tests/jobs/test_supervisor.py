@@ -1,0 +1,503 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from partyd.components import COMPONENTS
+from partyd.errors import DataError, JobRejected, StoreFull
+from partyd.federation.office import PostOffice
+from partyd.jobs import supervisor as supervisor_module
+from partyd.jobs.control import KINDS, JobAnswer, JobEnd, JobOffer, JobStart, StopRequest, TaskReport
+from partyd.jobs.diary import Diary
+from partyd.jobs.record import JobRecord, JobStatus, TaskStatus
+from partyd.jobs.spec import JobSpec, read_dag
+from partyd.jobs.supervisor import ERASING, Supervisor
+from partyd.jobs.workers import Exit
+from partyd.store import Store
+from partyd.types import Address, MessageId
+from partyd.wire.codec import Record
+from tests.federation.offices import GUEST, HOST, NO_RESERVE, Seen, Wire, run_fast, until
+
+OTHER, STRANGER = Address.parse("9998/host"), Address.parse("4711/host")
+
+
+@dataclass
+class Runner:
+    """Runs tasks as the test says: ``results`` by task, a task without one runs until it is cancelled."""
+
+    folder: Path
+    results: dict[str, Exit | Exception] = field(default_factory=dict)
+    started: list[tuple[str, str]] = field(default_factory=list)
+    forgotten: list[str] = field(default_factory=list)
+
+    async def run(self, record: JobRecord, task: str) -> Exit:
+        self.started.append((record.job, task))
+        result = self.results.get(task)
+        if result is None:
+            await asyncio.get_running_loop().create_future()
+        if isinstance(result, Exception):
+            raise result
+        assert result is not None
+        return result
+
+    def diary(self, job: str, task: str) -> Diary:
+        return Diary(self.folder / job / task)
+
+    def forget(self, job: str) -> None:
+        self.forgotten.append(job)
+
+
+@dataclass
+class Desk:
+    """A supervisor of the host 9999 with a real store, and an office that delivers nothing by itself."""
+
+    store: Store
+    supervisor: Supervisor
+    runner: Runner
+    office: PostOffice
+    is_signed: bool = True
+
+    async def bring(self, source: Address, job: str, message: Record, scope: str = "x", kind: str = "") -> MessageId:
+        """Put a control message into the inbox, as the office does, and hand it over."""
+        body = message.to_bytes()
+        return await self.bring_bytes(source, job, kind or type(message).__name__, body, scope)
+
+    async def bring_bytes(self, source: Address, job: str, kind: str, body: bytes, scope: str = "x") -> MessageId:
+        import hashlib
+
+        message = MessageId(job, "", 0, scope, kind, source, self.supervisor.me)
+        await self.store.write(lambda store: store.accept(message, hashlib.sha256(body).digest(), body))
+        self.supervisor.control(message, body)
+        return message
+
+    async def waiting(self) -> int:
+        return len(await self.store.read(lambda store: store.unconsumed_control()))
+
+    async def all_consumed(self) -> None:
+        """Wait until everything brought so far is on the disk as consumed, and what it led to has been carried out."""
+        while await self.waiting():
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(2)
+
+    async def sent(self, to: Address) -> list[str]:
+        rows = await self.store.read(lambda store: store.unacknowledged(to))
+        return [row.message.kind for row in rows]
+
+
+@contextlib.asynccontextmanager
+async def desk(folder: Path, me: Address = HOST) -> AsyncIterator[Desk]:
+    store = Store.open(folder / "store", limits=NO_RESERVE)
+    office = PostOffice(
+        me, store, Wire(random.Random(1)), Seen().watch(), outbox_quota_bytes=1 << 20, inbox_quota_bytes=1 << 20
+    )
+    office.links.update(dict.fromkeys((a for a in (GUEST, HOST, OTHER) if a != me), None))  # type: ignore[arg-type]
+    office.dispatch = lambda *_: None  # type: ignore[method-assign]
+    office._grant = lambda *_: None  # type: ignore[method-assign]
+    runner = Runner(folder / "tasks")
+    held: list[Desk] = []
+    supervisor = Supervisor(
+        me, office, store, runner, COMPONENTS, sign=lambda text: b"s" + text[:10],  # type: ignore[arg-type]
+        verify=lambda *_: held[0].is_signed, clock=lambda: 5.0,
+    )  # fmt: skip
+    await supervisor.load()
+    running = asyncio.create_task(supervisor.run())
+    await asyncio.sleep(0)
+    held.append(Desk(store, supervisor, runner, office))
+    try:
+        yield held[0]
+    finally:
+        if running.done():
+            running.result()
+        running.cancel()
+        await asyncio.wait([running])
+        await store.close()
+        assert running.cancelled(), running.exception()
+
+
+def spec(*parties: Address, tasks: int = 2) -> JobSpec:
+    dag = {
+        "parties": [{"role": p.role.label, "party_id": [p.party_id]} for p in parties or (GUEST, HOST, OTHER)],
+        "tasks": {
+            f"toy_{i}": {"component_ref": "toy_example", "dependent_tasks": [f"toy_{i - 1}"] if i else []}
+            for i in range(tasks)
+        },
+    }
+    return read_dag({"dag": dag}, COMPONENTS)
+
+
+def offer(spec_: JobSpec | None = None) -> JobOffer:
+    return JobOffer(spec=(spec_ or spec()).model_dump_json().encode(), created_at=1.0)
+
+
+def end(status: str = "failed", **changes: Any) -> JobEnd:
+    values = {"status": status, "party": "10000/guest", "task": "", "code": "x", "cause": "y", "signature": b""}
+    return JobEnd(**{**values, **changes})
+
+
+async def begin(desk_: Desk, job: str = "job1") -> None:
+    await desk_.bring(GUEST, job, offer())
+    await desk_.bring(GUEST, job, JobStart(started_at=1.0))
+    await desk_.all_consumed()
+    assert (await desk_.supervisor.record(job)).status is JobStatus.RUNNING
+
+
+def on_desk(tmp_path: Path, work: Callable[[Desk], Any], me: Address = HOST) -> None:
+    async def scenario() -> None:
+        async with desk(tmp_path, me) as desk_:
+            await work(desk_)
+
+    run_fast(scenario)
+
+
+# -- what peers send
+
+
+def values_of(chance: random.Random, kind: type[Record]) -> Record:
+    """Return a well-typed message with values from reasonable to absurd."""
+    texts = ["", "toy_0", "toy_9", "success", "running", "failed", "pass", "nonsense", "9999/host", "10000/guest", "/"]
+    made: dict[str, Any] = {}
+    for name, about in kind.model_fields.items():
+        made[name] = {
+            str: lambda: chance.choice([*texts, "z" * 5000, "\u0000", "é"]),
+            bytes: lambda: chance.choice([b"", chance.randbytes(70), b"{}", offer().spec, b'{"dag":' * 3000]),
+            float: lambda: chance.choice([0.0, -1.0, 1e300, float("inf")]),
+            bool: lambda: chance.random() < 0.5,
+        }[about.annotation]()  # type: ignore[index]
+    return kind(**made)
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_no_control_message_of_anybody_raises_or_changes_what_is_not_his(tmp_path: Path, number: int) -> None:
+    async def work(desk_: Desk) -> None:
+        await begin(desk_, "job1")
+        desk_.is_signed = False
+        before = await desk_.supervisor.record("job1")
+        chance = random.Random(number)
+        for turn in range(250):
+            source = chance.choice([STRANGER, Address.parse("1/guest")])
+            name = chance.choice(list(KINDS))
+            job = chance.choice(["job1", f"job-{turn}", "..", "", "a/b"])
+            if chance.random() < 0.4:
+                await desk_.bring_bytes(source, job, name, chance.randbytes(chance.randrange(300)), f"s{turn}")
+            else:
+                await desk_.bring(source, job, values_of(chance, KINDS[name]), f"s{turn}")
+        await asyncio.sleep(5)
+        assert await desk_.supervisor.record("job1") == before
+        records = await desk_.supervisor.records(1000)
+        assert {record.job for record in records} == {"job1"}
+
+    on_desk(tmp_path, work)
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_no_control_message_of_a_party_of_the_job_raises(tmp_path: Path, number: int) -> None:
+    async def work(desk_: Desk) -> None:
+        chance = random.Random(number)
+        for turn in range(200):
+            job = f"job{turn % 20}"
+            source = chance.choice([GUEST, OTHER])
+            name = chance.choice(list(KINDS))
+            if chance.random() < 0.2:
+                await desk_.bring_bytes(source, job, name, chance.randbytes(chance.randrange(300)), f"s{turn}")
+            elif chance.random() < 0.3:
+                await desk_.bring(GUEST, job, offer(), f"s{turn}")
+            else:
+                await desk_.bring(source, job, values_of(chance, KINDS[name]), f"s{turn}")
+        await asyncio.sleep(5)
+        for record in await desk_.supervisor.records(1000):
+            assert record.initiator in (GUEST, OTHER)
+
+    on_desk(tmp_path, work)
+
+
+def test_an_unsigned_or_foreign_end_ends_nothing(tmp_path: Path) -> None:
+    async def work(desk_: Desk) -> None:
+        await begin(desk_)
+        desk_.is_signed = False
+        await desk_.bring(GUEST, "job1", end(), "unsigned")
+        await desk_.all_consumed()
+        desk_.is_signed = True
+        await desk_.bring(OTHER, "job1", end(), "not the initiator")
+        await desk_.bring(GUEST, "job1", end("running"), "no end")
+        await desk_.bring(GUEST, "job1", end("nonsense"), "no state")
+        await desk_.bring(GUEST, "job1", end(party="nobody"), "no address")
+        await desk_.bring(GUEST, "job1", end(cause="z" * 10_000), "too long")
+        await desk_.all_consumed()
+        assert (await desk_.supervisor.record("job1")).status is JobStatus.RUNNING
+        await desk_.bring(GUEST, "job1", end(), "good")
+        await desk_.all_consumed()
+        assert (await desk_.supervisor.record("job1")).status is JobStatus.FAILED
+
+    on_desk(tmp_path, work)
+
+
+def test_a_second_offer_of_a_job_changes_nothing(tmp_path: Path) -> None:
+    async def work(desk_: Desk) -> None:
+        await begin(desk_)
+        before = await desk_.supervisor.record("job1")
+        await desk_.bring(OTHER, "job1", offer(spec(GUEST, HOST, OTHER, tasks=1)), "other")
+        await desk_.bring(GUEST, "job1", offer(), "again")
+        await desk_.all_consumed()
+        assert await desk_.supervisor.record("job1") == before
+
+    on_desk(tmp_path, work)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"", b"{}", b"\xff", b"[" * 100_000, b'{"dag": null}', b'{"dag":{"parties":[],"tasks":{}}}',
+        offer().spec.replace(b"toy_0", b"../../x"), offer().spec.replace(b'"toy_0"', b'""'),
+        offer().spec.replace(b"toy_example", b"os.system"),
+    ],
+)  # fmt: skip
+def test_an_offer_that_is_no_job_is_refused(tmp_path: Path, broken: bytes) -> None:
+    async def work(desk_: Desk) -> None:
+        await desk_.bring(GUEST, "job1", JobOffer(spec=broken, created_at=1.0))
+        await desk_.all_consumed()
+        await asyncio.sleep(1)
+        states = [record.status for record in await desk_.supervisor.records()]
+        assert states in ([], [JobStatus.FAILED])
+        assert desk_.runner.started == []
+
+    on_desk(tmp_path, work)
+
+
+def test_an_offer_of_a_megabyte_is_read_and_the_loop_goes_on(tmp_path: Path) -> None:
+    async def work(desk_: Desk) -> None:
+        document = spec(tasks=400).model_dump(mode="json")
+        document["dag"]["conf"] = {"note": "x" * 900_000}
+        big = JobSpec.model_validate(document)
+        await desk_.bring(GUEST, "job1", offer(big))
+        await desk_.bring(GUEST, "job1", JobStart(started_at=1.0))
+        await desk_.all_consumed()
+        assert (await desk_.supervisor.record("job1")).status is JobStatus.RUNNING
+        assert desk_.runner.started == [("job1", "toy_0")]
+
+    on_desk(tmp_path, work)
+
+
+def test_messages_that_overtook_their_offer_wait_for_it_and_one_peer_cannot_crowd_out_another(tmp_path: Path) -> None:
+    async def work(desk_: Desk) -> None:
+        for turn in range(supervisor_module.MAX_PARKED + 50):
+            await desk_.bring(OTHER, f"flood{turn}", TaskReport(task="t", status="running", code="", cause=""), "r")
+        await desk_.bring(GUEST, "job1", JobStart(started_at=1.0), "early")
+        await asyncio.sleep(2)
+        assert sum(map(len, desk_.supervisor._parked.values())) == supervisor_module.MAX_PARKED + 1
+        await desk_.bring(GUEST, "job1", offer(), "late")
+        await until(lambda: desk_.runner.started == [("job1", "toy_0")])
+
+    on_desk(tmp_path, work)
+
+
+def test_only_messages_of_open_jobs_and_of_their_parties_are_admitted(tmp_path: Path) -> None:
+    async def work(desk_: Desk) -> None:
+        await begin(desk_)
+
+        def admitted(source: Address, job: str = "job1", task: str = "toy_0", kind: str = "Share") -> bool:
+            return desk_.supervisor.admit(MessageId(job, task, 0, "s", kind, source, HOST))
+
+        assert admitted(GUEST)
+        assert not admitted(STRANGER)
+        assert not admitted(GUEST, job="job2")
+        assert not admitted(GUEST, task="toy_9")
+        assert admitted(GUEST, "job2", "", "JobOffer")
+        for job in ("", "..", "a.b", "a/b", "x" * 65, "-a"):
+            assert not admitted(GUEST, job, "", "JobOffer")
+        assert not admitted(GUEST, "job2", "", "Anything")
+        await desk_.bring(GUEST, "job1", end())
+        await until(lambda: desk_.runner.forgotten == ["job1"])
+        assert not admitted(GUEST)
+        assert not admitted(GUEST, "job1", "", "JobOffer")
+
+    on_desk(tmp_path, work)
+
+
+# -- a disk that is full
+
+
+class FullDisk:
+    """Makes a store's writes fail for a while; ``vital`` ones may pass."""
+
+    def __init__(self, store: Store, monkeypatch: pytest.MonkeyPatch, times: int, passes_vital: bool = False) -> None:
+        self.refused = 0
+        self.vital = 0
+        write = store.write
+
+        async def fail(work: Callable[[Any], Any], *, is_vital: bool = False) -> Any:
+            self.vital += is_vital
+            if self.refused < times and not (is_vital and passes_vital):
+                self.refused += 1
+                raise StoreFull("no space left")
+            return await write(work, is_vital=is_vital)
+
+        monkeypatch.setattr(store, "write", fail)
+
+
+def test_control_messages_are_applied_when_the_disk_has_room_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(desk_: Desk) -> None:
+        import hashlib
+
+        body = offer().to_bytes()
+        message = MessageId("job1", "", 0, "x", "JobOffer", GUEST, HOST)
+        await desk_.store.write(lambda store: store.accept(message, hashlib.sha256(body).digest(), body))
+        full = FullDisk(desk_.store, monkeypatch, 3)
+        desk_.supervisor.control(message, body)
+        await desk_.all_consumed()
+        assert full.refused == 3
+        assert await desk_.sent(GUEST) == ["JobAnswer"]
+
+    on_desk(tmp_path, work)
+
+
+@pytest.mark.parametrize("result", [Exit("done"), Exit("failed", "data", "no table"), DataError("no"), OSError(28, "x")])
+def test_a_tasks_result_survives_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, result: Exit | Exception
+) -> None:
+    async def work(desk_: Desk) -> None:
+        desk_.runner.results["toy_0"] = result
+        await desk_.bring(GUEST, "job1", offer())
+        await desk_.all_consumed()
+        start = await desk_.bring(GUEST, "job1", JobStart(started_at=1.0), "start")
+        full = FullDisk(desk_.store, monkeypatch, 4)
+        await desk_.all_consumed()
+        wanted = TaskStatus.SUCCESS if result == Exit("done") else TaskStatus.FAILED
+        while (await desk_.supervisor.record("job1")).tasks["toy_0"] is not wanted:
+            await asyncio.sleep(0.2)
+        assert full.refused == 4
+        assert start.job == "job1"
+
+    on_desk(tmp_path, work)
+
+
+def test_the_end_of_a_job_is_vital_and_its_secrets_go_when_the_disk_has_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(desk_: Desk) -> None:
+        job = await desk_.supervisor.submit(spec(GUEST, HOST).model_dump(mode="json"))
+        await desk_.store.write(lambda store: store.begin_attempt(job, "toy_0", 0, b"s" * 32, b"p"))
+        full = FullDisk(desk_.store, monkeypatch, 3, passes_vital=True)
+        await desk_.supervisor.stop(job)
+        assert full.vital == 1
+        assert (await desk_.supervisor.record(job)).status is JobStatus.CANCELED
+        await until(lambda: job in desk_.supervisor._ended and full.refused == 3)
+        while await desk_.store.read(lambda store: store.documents(ERASING)):
+            await asyncio.sleep(0.2)
+        attempt = await desk_.store.read(lambda store: store.attempt(job, "toy_0"))
+        assert attempt is not None
+        assert attempt.seed == b""
+
+    on_desk(tmp_path, work, GUEST)
+
+
+def test_a_job_that_cannot_be_stored_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(desk_: Desk) -> None:
+        document = spec(GUEST, HOST).model_dump(mode="json")
+        FullDisk(desk_.store, monkeypatch, 1)
+        with pytest.raises(StoreFull):
+            await desk_.supervisor.submit(document)
+        assert await desk_.supervisor.records() == []
+        assert desk_.supervisor.counts()["waiting"] == 0
+        assert await desk_.supervisor.submit(document)
+
+    on_desk(tmp_path, work, GUEST)
+
+
+def test_a_full_disk_refuses_jobs_and_offers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(desk_: Desk) -> None:
+        monkeypatch.setattr(desk_.store, "is_low", lambda: True)
+        with pytest.raises(StoreFull, match="free some space"):
+            await desk_.supervisor.submit(spec(HOST, GUEST).model_dump(mode="json"))
+        await desk_.bring(GUEST, "job1", offer())
+        await desk_.all_consumed()
+        record = await desk_.supervisor.record("job1")
+        assert record.reason is not None
+        assert (record.status, record.reason.code) == (JobStatus.FAILED, "store_full")
+
+    on_desk(tmp_path, work)
+
+
+# -- the life of a job
+
+
+def test_unread_mail_of_an_ended_job_is_dropped_and_the_window_opens(tmp_path: Path) -> None:
+    async def work(desk_: Desk) -> None:
+        import hashlib
+
+        await begin(desk_)
+        unread = MessageId("job1", "toy_0", 0, "s", "Share", GUEST, HOST)
+        await desk_.store.write(lambda store: store.accept(unread, hashlib.sha256(b"x" * 9).digest(), b"x" * 9))
+        assert await desk_.store.read(lambda store: store.inbox_bytes(GUEST)) == 9
+        await desk_.bring(GUEST, "job1", end())
+        await desk_.all_consumed()
+        while await desk_.store.read(lambda store: store.inbox_bytes(GUEST)):
+            await asyncio.sleep(0.1)
+        assert desk_.office._inbox_bytes.get(GUEST, 0) == 0
+
+    on_desk(tmp_path, work)
+
+
+def test_a_later_life_goes_on_with_open_jobs_and_erases_what_was_left(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with desk(tmp_path) as first:
+            await begin(first)
+            await first.store.write(lambda store: store.put_document(ERASING, "old", b""))
+            await first.store.write(lambda store: store.begin_attempt("old", "t", 0, b"s" * 32, b"p"))
+        async with desk(tmp_path) as second:
+            await until(lambda: second.runner.started == [("job1", "toy_0")])
+            attempt = await second.store.read(lambda store: store.attempt("old", "t"))
+            assert attempt is not None
+            assert attempt.seed == b""
+
+    run_fast(scenario)
+
+
+def test_everybody_who_waits_hears_of_every_change(tmp_path: Path) -> None:
+    async def work(desk_: Desk) -> None:
+        waiting = [asyncio.create_task(desk_.supervisor.changed()) for _ in range(20)]
+        await asyncio.sleep(0)
+        await desk_.bring(GUEST, "job1", offer())
+        await asyncio.wait(waiting)
+        assert all(task.done() and task.exception() is None for task in waiting)
+
+    on_desk(tmp_path, work)
+
+
+def test_a_party_that_wants_to_stop_asks_the_initiator(tmp_path: Path) -> None:
+    async def work(desk_: Desk) -> None:
+        await begin(desk_)
+        await desk_.supervisor.stop("job1")
+        assert (await desk_.sent(GUEST))[-1] == "StopRequest"
+        assert (await desk_.supervisor.record("job1")).status is JobStatus.RUNNING
+
+    on_desk(tmp_path, work)
+
+
+def test_the_initiator_decides_when_it_is_asked_to_stop(tmp_path: Path) -> None:
+    async def work(desk_: Desk) -> None:
+        job = await desk_.supervisor.submit(spec(GUEST, HOST).model_dump(mode="json"))
+        await desk_.bring(HOST, job, JobAnswer(accepted=True, code="", cause=""))
+        await desk_.bring(HOST, job, StopRequest(code="canceled", cause="enough"), "stop")
+        await desk_.all_consumed()
+        record = await desk_.supervisor.record(job)
+        assert record.reason is not None
+        assert (record.status, record.reason.cause, record.reason.party) == (JobStatus.CANCELED, "enough", HOST)
+
+    on_desk(tmp_path, work, GUEST)
+
+
+def test_a_job_without_this_party_is_refused_here(tmp_path: Path) -> None:
+    async def work(desk_: Desk) -> None:
+        with pytest.raises(JobRejected, match="not among the parties"):
+            await desk_.supervisor.submit(spec(GUEST, OTHER).model_dump(mode="json"))
+
+    on_desk(tmp_path, work)
