@@ -26,7 +26,7 @@ from partyd.federation.office import PostOffice
 from partyd.federation.rows import Posted
 from partyd.jobs.ports import JobStore, Transaction
 from partyd.layout import Layout
-from partyd.trust import Own, Pinned, find_peer, is_revoked, open_own, read_peers, renew_peer
+from partyd.trust import Own, Pinned, find_peer, is_revoked, keep_own, read_peers, renew_peer
 from partyd.types import Address, MessageId
 from partyd.wire.card import Card
 from partyd.wire.codec import Record
@@ -64,6 +64,8 @@ class Cards:
     store: JobStore
     session: Callable[[Pinned], Awaitable[Session]]
     clock: Callable[[], int]
+    revoked: Callable[[Address], None]
+    """Told of a peer that is not pinned any more."""
     peers: dict[Address, Pinned] = field(default_factory=dict)
     """Every peer that is pinned, also those whose card has expired."""
     _warned: dict[Address, int] = field(default_factory=dict)
@@ -87,7 +89,7 @@ class Cards:
         """Bring keys, cards and peers up to the files and the time; raises ConfigError and changes nothing then."""
         async with self._lock:
             now = self.clock()
-            own = await asyncio.to_thread(open_own, self.layout, self.address, self.org, now)
+            own = await asyncio.to_thread(keep_own, self.layout, self.address, self.org, now)
             found = await asyncio.to_thread(read_peers, self.layout)
             if own.card.digest != self.own.card.digest:
                 log.info("own_card_changed", me=str(self.address), serial=own.card.serial)
@@ -130,6 +132,7 @@ class Cards:
             log.info("peer_dropped", peer=str(address))
             self.office.drop_peer(address)
             del self.peers[address]
+            self.revoked(address)
         for pinned in wanted.values():
             await self._adopt(pinned, now)
 

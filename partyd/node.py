@@ -77,7 +77,17 @@ class Node:
             inbox_quota_bytes=settings.delivery.inbox_quota_bytes,
         )
         sessions = Sessions(settings, store, lambda: cards.own, clock)
-        cards = Cards(layout, address, settings.org, own, office, store, sessions.begin, clock)
+        cards = Cards(
+            layout,
+            address,
+            settings.org,
+            own,
+            office,
+            store,
+            sessions.begin,
+            clock,
+            lambda peer: supervisor.peer_revoked(peer),
+        )
         runner = TaskRunner(office, store, workers, layout, COMPONENTS, task_timeout_s=settings.jobs.task_timeout_s)
         supervisor = Supervisor(address, office, store, runner, COMPONENTS, sign=cards.sign, verify=cards.verify)
         node = cls(address, settings, store, office, runner, supervisor, cards, sessions)

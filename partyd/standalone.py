@@ -23,6 +23,7 @@ import click
 import structlog
 
 from partyd import log as logs
+from partyd.config_example import render
 from partyd.errors import ConfigError, PartydError
 from partyd.layout import FEDERATION_FILE, Layout, make_private_dir, write_private
 from partyd.trust import Own, create_own, has_own, now_s, open_own, pin
@@ -159,19 +160,21 @@ class _Federation:
         return [*_PYTHON, "broker", "run", "--dir", str(self._broker_dir), "--port", str(self._broker_port), *embedded]
 
     def _daemon_command(self, member: Member) -> list[str]:
+        """Write the daemon's settings where every partyd command finds them, and return how it is started."""
         party = member.address.party_id
-        assignments = {
+        chosen = {
+            "party_id": party,
+            "roles": [member.address.role.label],
+            "org": f"standalone {member.address}",
             "broker.url": f"mqtt://127.0.0.1:{self._options.broker_proxy_port or self._broker_port}",
             "broker.username": party,
-            "broker.password_file": self._broker_dir / "parties" / party / "password",
+            "broker.password_file": str(self._broker_dir / "parties" / party / "password"),
             "http.port": member.port,
-            "org": f"standalone {member.address}",
-            "standalone": "true",
             "store.backup_every_h": 0,
         }
-        settings = [word for key, value in assignments.items() for word in ("--set", f"{key}={value}")]
+        write_private(Layout(member.state_dir).conf_dir / "partyd.toml", render(chosen).encode())
         role = ["--role", member.address.role.label, "--party-id", party, "--state-dir", str(member.state_dir)]
-        return [*_PYTHON, "partyd", *role, *settings]
+        return [*_PYTHON, "partyd", *role, "--set", "standalone=true"]
 
     async def _keep(self, name: str, command: list[str]) -> None:
         """Run a child, and again whenever it dies, until cancelled; then end it in good order."""

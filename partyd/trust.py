@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from partyd.crypto.identity import Fingerprint, LocalIdentity, generate_identity
+from partyd.crypto.identity import KX_LIFETIME_S, Fingerprint, LocalIdentity, generate_identity
 from partyd.errors import BadValue, ConfigError
 from partyd.layout import Layout, make_private_dir, sync_dir, write_private
 from partyd.types import Address, Role
@@ -104,7 +104,7 @@ def read_own(layout: Layout, address: Address) -> Own:
 def open_own(layout: Layout, address: Address, org: str, now: int) -> Own:
     """Read keys and card, dropping a key whose overlap is over and issuing the card where it is missing or old.
 
-    The daemon calls this at its start and once a day.
+    Used where nothing is to change without need; a running daemon calls `keep_own`.
     """
     identity = read_identity(layout, address)
     fresh = identity.without_expired(now)
@@ -117,11 +117,22 @@ def open_own(layout: Layout, address: Address, org: str, now: int) -> Own:
 
 
 def rotate(layout: Layout, address: Address, org: str, now: int, *, replace_id: bool = False) -> Own:
-    """Make a new kx key (or, with ``replace_id``, a new id key) and the card that announces it."""
-    own = open_own(layout, address, org, now)
-    fresh = own.identity.rotate_id() if replace_id else own.identity.rotate_kx(now)
+    """Make a new kx key (or, with ``replace_id``, a new id key) and the card that announces it.
+
+    A card that is due for renewal is not renewed first: peers that were away know the present one, and of two cards in
+    a row only the newer would stay usable.
+    """
+    identity = read_identity(layout, address).without_expired(now)
+    last = _read_optional_card(layout.card_file(address.role)) or open_own(layout, address, org, now).card
+    fresh = identity.rotate_id() if replace_id else identity.rotate_kx(now)
     write_private(layout.key_file(address.role), fresh.to_text().encode())
-    return _issue(layout, fresh, own.card, org, now)
+    return _issue(layout, fresh, last, org, now)
+
+
+def keep_own(layout: Layout, address: Address, org: str, now: int) -> Own:
+    """Do what `open_own` does, and rotate a kx key that has reached its age; a daemon calls it now and then."""
+    is_old = now - read_identity(layout, address).kx_created > KX_LIFETIME_S
+    return (rotate if is_old else open_own)(layout, address, org, now)
 
 
 def read_peers(layout: Layout) -> tuple[Pinned, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from partyd import trust
 from partyd.jobs.record import JobStatus
 from partyd.node import EPOCH_SHIFT
 from partyd.store import restore as restore_store
@@ -125,5 +126,22 @@ def test_a_job_whose_peer_is_silent_for_too_long_is_ended_by_who_began_it(tmp_pa
             assert reason.code == "peer_timeout"
             assert str(SHOP) in reason.cause
             assert shop.supervisor.counts()["running"] == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_revoked_peer_is_dropped_at_once_and_its_jobs_end(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with town(tmp_path) as place:
+            bank, shop = place.nodes[BANK], place.nodes[SHOP]
+            job = await bank.supervisor.submit(TOY)
+            await until(lambda: shop.supervisor.counts()["running"] == 1)
+            trust.revoke(place.layout(BANK), SHOP)
+            await bank.cards.refresh()
+            assert (SHOP in bank.peers, SHOP in bank.office.links) == (False, False)
+            await until(lambda: bank.supervisor.counts()["ended"] == 1)
+            reason = (await bank.supervisor.record(job)).reason
+            assert reason is not None
+            assert reason.code == "peer_revoked"
 
     asyncio.run(scenario())

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from partyd import trust
+from partyd.crypto.identity import KX_LIFETIME_S
 from partyd.errors import BadValue, ConfigError
 from partyd.layout import Layout
 from partyd.trust import RENEW_BEFORE_S, Own, create_own, find_peer, open_own, pin, read_own, read_peers, renew_peer
@@ -165,3 +166,22 @@ def test_a_peer_file_somebody_edited_is_refused(ours: Layout, theirs: Layout) ->
     ours.peer_file(Address("8888", HOST)).write_text(good)
     with pytest.raises(ConfigError, match="not the one that was pinned"):
         read_peers(ours)
+
+
+def test_an_old_kx_key_is_rotated_by_the_daemon_and_the_card_before_stays_usable(ours: Layout) -> None:
+    first = create_own(ours, US, "Bank", NOW)
+    assert trust.keep_own(ours, US, "Bank", NOW + KX_LIFETIME_S).card == first.card
+    now = NOW + KX_LIFETIME_S + 1
+    second = trust.keep_own(ours, US, "Bank", now)
+    assert second.card.kx_pub != first.card.kx_pub
+    assert second.cards(now) == [second.card, first.card]
+    assert trust.keep_own(ours, US, "Bank", now).card == second.card
+
+
+def test_a_revoked_peer_does_not_count_even_if_its_card_is_written_again(ours: Layout, theirs: Layout) -> None:
+    own = peer(theirs)
+    pin(ours, own.card, own.identity.fingerprint, NOW)
+    text = ours.peer_file(PEER).read_bytes()
+    trust.revoke(ours, PEER)
+    ours.peer_file(PEER).write_bytes(text)
+    assert read_peers(ours) == ()

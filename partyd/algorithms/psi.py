@@ -22,16 +22,19 @@ the order of their ids, which every party knows already: it tells nothing more, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
+import msgpack
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from partyd.crypto import blinding
 from partyd.crypto.prg import SEED_BYTES, Prg
-from partyd.errors import BadValue, DataError
+from partyd.errors import BadValue, CryptoError, DataError
 from partyd.federation.algorithm import Algorithm, Disclosure, Params, Program, State
+from partyd.federation.engine import Engine
 from partyd.federation.message import Message
 from partyd.federation.party import Party
 from partyd.types import GUEST, HOST
@@ -44,6 +47,10 @@ DOMAIN = b"partyd psi 1"
 TAG_BYTES = 16
 """What is kept of a doubly blinded point: 128 bits, so that a million ids collide with probability 2^-88."""
 MAX_IDS = 1 << 28
+SCALAR_BYTES = 32
+MANY = 20_000
+"""From so many ids of a chunk on, processes pay."""
+PART_ROWS = 1 << 12
 
 
 class PsiParams(Params):
@@ -137,13 +144,13 @@ async def guest(party: Party, params: PsiParams, ids: Ids, state: Found) -> Foun
         return await _conclude(party, ids, state)
     mine = state.order(len(ids))[chunk(state.taken, params)]
     if len(mine):
-        await party.send(GuestPoints(points=blinding.blind(ids[mine].tolist(), state.scalar(), DOMAIN)))
+        await party.send(GuestPoints(points=await blind(party.engine, ids[mine].tolist(), state.scalar())))
     own, theirs = dict(state.own), dict(state.theirs)
     for host in party.peers(HOST):
         expected = len(range(state.host_counts[str(host)])[chunk(state.taken, params)])
         if expected:
             points = (await party.recv(HostPoints, host)).points
-            theirs[str(host)] += tags(blinding.reblind(points, state.scalar(), expected))
+            theirs[str(host)] += tags(await reblind(party.engine, points, state.scalar(), expected))
         if len(mine):
             own[str(host)] += tags(_checked((await party.recv(Reblinded, host)).points, len(mine)))
     party.report.progress(state.taken + 1, state.rounds, "comparing blinded ids")
@@ -165,11 +172,11 @@ async def host(party: Party, params: PsiParams, ids: Ids, state: Found) -> Found
         return state.evolve(finished=True, rows=order[positions])
     mine = order[chunk(state.taken, params)]
     if len(mine):
-        await party.send(HostPoints(points=blinding.blind(ids[mine].tolist(), state.scalar(), DOMAIN)))
+        await party.send(HostPoints(points=await blind(party.engine, ids[mine].tolist(), state.scalar())))
     expected = len(range(state.guest_count)[chunk(state.taken, params)])
     if expected:
         points = (await party.recv(GuestPoints)).points
-        await party.send(Reblinded(points=blinding.reblind(points, state.scalar(), expected)))
+        await party.send(Reblinded(points=await reblind(party.engine, points, state.scalar(), expected)))
     party.report.progress(state.taken + 1, state.rounds, "comparing blinded ids")
     return state.evolve(taken=state.taken + 1)
 
@@ -184,6 +191,36 @@ async def _conclude(party: Party, ids: Ids, state: Found) -> Found:
     for host in hosts:
         await party.send(CommonRows(positions=found[host][common][by_id]), to=host)
     return state.evolve(finished=True, rows=rows[by_id], own={}, theirs={})
+
+
+async def blind(engine: Engine, ids: Sequence[bytes], scalar: bytes) -> bytes:
+    """Return the blinded element of each id, in order; many are computed on all cores."""
+    if len(ids) < MANY:
+        return blinding.blind(ids, scalar, DOMAIN)
+    parts = (ids[at : at + PART_ROWS] for at in range(0, len(ids), PART_ROWS))
+    return b"".join(await engine.map(blind_part, [msgpack.packb([scalar, *part]) for part in parts]))
+
+
+async def reblind(engine: Engine, points: bytes, scalar: bytes, count: int) -> bytes:
+    """Return a peer's ``count`` elements multiplied by ``scalar``; raises CryptoError or TaskFailed for invalid ones."""
+    if count < MANY:
+        return blinding.reblind(points, scalar, count)
+    width = blinding.ELEMENT_BYTES
+    if len(points) != count * width or len({points[at : at + width] for at in range(0, len(points), width)}) != count:
+        raise CryptoError(f"these are not {count} distinct elements of {width} bytes; refuse the sender's message")
+    parts = (points[at : at + PART_ROWS * width] for at in range(0, len(points), PART_ROWS * width))
+    return b"".join(await engine.map(reblind_part, [scalar + part for part in parts]))
+
+
+def blind_part(partition: bytes) -> bytes:
+    """Blind a partition: a list of the scalar and the ids."""
+    scalar, *ids = msgpack.unpackb(partition)
+    return blinding.blind(ids, scalar, DOMAIN)
+
+
+def reblind_part(partition: bytes) -> bytes:
+    """Multiply a partition: the scalar, then the elements."""
+    return blinding.reblind(partition[SCALAR_BYTES:], partition[:SCALAR_BYTES])
 
 
 def chunk_count(count: int, chunk_rows: int) -> int:

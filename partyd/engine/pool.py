@@ -31,6 +31,7 @@ class Pool:
         self.parallelism = parallelism or len(os.sched_getaffinity(0))
         self._free: asyncio.Queue[_Child] = asyncio.Queue()
         self._children: list[_Child] = []
+        self._ended: list[_Child] = []
 
     async def map(self, function: Function, partitions: Sequence[Partition]) -> list[Partition]:
         """Return ``function`` of each partition, in their order; raises TaskFailed when one cannot be computed."""
@@ -56,7 +57,8 @@ class Pool:
         try:
             failed, result = await child.call(name, partition)
         except BaseException:
-            self._children.remove(child)  # its pipe may hold half of an answer: never use it again
+            self._children.remove(child)
+            self._ended.append(child)  # its pipe may hold half of an answer: never use it again
             child.kill()
             raise
         self._free.put_nowait(child)
@@ -66,7 +68,8 @@ class Pool:
 
     async def close(self) -> None:
         """End the children."""
-        children, self._children, self._free = self._children, [], asyncio.Queue()
+        children = self._children + self._ended
+        self._children, self._ended, self._free = [], [], asyncio.Queue()
         for child in children:
             child.kill()
         await asyncio.gather(*(child.process.wait() for child in children))

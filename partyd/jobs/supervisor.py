@@ -195,6 +195,12 @@ class Supervisor:
             if peer in live.record.others and live.record.status is JobStatus.RUNNING:
                 self._end_soon(job, "peer_store_lost", f"{peer} came back with another store; submit the job again")
 
+    def peer_revoked(self, peer: Address) -> None:
+        """End the open jobs shared with a peer that is not to be spoken to any more."""
+        for job, live in list(self._live.items()):
+            if peer in live.record.others:
+                self._end_soon(job, "peer_revoked", f"{self.me} speaks to {peer} no more")
+
     def end_stalled(self, timeout_s: float) -> None:
         """End the jobs begun here that have waited ``timeout_s`` for a silent peer; call it now and then."""
         for job, live in list(self._live.items()):

@@ -21,6 +21,7 @@ from partyd.components import COMPONENTS
 from partyd.components.base import Component, TaskContext
 from partyd.data.table import Table
 from partyd.errors import DataError, LocalProtocolError, PartydError, TaskFailed
+from partyd.engine.pool import Pool
 from partyd.federation.driver import Driver
 from partyd.federation.party import Party
 from partyd.jobs.order import WorkOrder
@@ -165,6 +166,14 @@ async def work(order: WorkOrder, pipe: Pipe) -> None:
 
 
 async def _run(order: WorkOrder, door: Door, reporter: PipeReporter) -> None:
+    pool = Pool()
+    try:
+        await _run_with(order, door, reporter, pool)
+    finally:
+        await pool.close()
+
+
+async def _run_with(order: WorkOrder, door: Door, reporter: PipeReporter, pool: Pool) -> None:
     component = COMPONENTS[order.component]
     seed = await door.call("begin", await asyncio.to_thread(pin_of_order, order))
     party = Party(
@@ -176,6 +185,7 @@ async def _run(order: WorkOrder, door: Door, reporter: PipeReporter) -> None:
         task=order.task,
         attempt=order.attempt,
         seed=seed,
+        engine=pool,
     )
     tables = json.loads(await door.call("tables"))
     context = TaskContext(

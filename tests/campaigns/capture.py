@@ -1,4 +1,4 @@
-"""See what the broker sees: record every byte between the daemons and the broker during the whole demo job, and search it.
+"""See what the broker sees: record every byte between daemons and broker during the whole demo job; search it.
 
     python -m tests.campaigns.capture [--epochs 6] [--broker embedded|mosquitto] [--keep FILE]
 
@@ -44,7 +44,7 @@ LABEL_RUN = 48
 
 @dataclass
 class Proxy:
-    """Passes TCP connections on to the broker and keeps what went through, a stream for each connection and direction."""
+    """Passes TCP connections on to the broker and keeps what went through: a stream for each direction."""
 
     directory: Path
     port: int = 0
@@ -141,7 +141,9 @@ class Party:
         for kind in ("<f8", ">f8"):
             needles.add(f"value as {kind}", *_runs(self.values.ravel(), kind, 1))
         for kind in ("<f4", ">f4"):  # four bytes alone would be found by chance: neighbours in a row or in a column
-            needles.add(f"values as {kind}", *_runs(self.values.ravel(), kind, 2), *_runs(self.values.T.ravel(), kind, 2))
+            needles.add(
+                f"values as {kind}", *_runs(self.values.ravel(), kind, 2), *_runs(self.values.T.ravel(), kind, 2)
+            )
         labels = np.array([float(label) for label in self.labels])
         for kind in ("<f8", "<f4", "<i8", "<i4", "i1"):
             needles.add("labels", *_runs(labels, kind, LABEL_RUN))

@@ -1,4 +1,4 @@
-"""Search a capture for very many needles at once: each as it is, in hexadecimal and in base64 at all three alignments."""
+"""Search a capture for very many needles at once: each as it is, in hexadecimal, and in base64 at all alignments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Post offices with real stores and real sessions, and a wire between them that loses, repeats, reorders and cuts frames.
+"""Post offices with real stores and real sessions, and a wire that loses, repeats, reorders and cuts frames.
 
 The event loop's clock runs `SPEED` times as fast as the wall's, so that resend timers cost no time.
 """
@@ -51,7 +51,7 @@ class FastLoop(asyncio.SelectorEventLoop):
 
 
 def run_fast(work: Callable[[], Awaitable[T]], limit_s: float = 40.0) -> T:
-    """Run ``work()`` on a fast loop, at most ``limit_s`` of the wall's seconds, and see that it leaves no task behind."""
+    """Run ``work()`` on a fast loop, at most ``limit_s`` of the wall's seconds; it must leave no task behind."""
 
     async def limited() -> T:
         async with asyncio.timeout(limit_s * SPEED):
@@ -163,7 +163,9 @@ async def session(store: Store, me: Address, peer: Address) -> Session:
         last_seen_epoch=await store.read(lambda reader: reader.seen_epoch(peer)),
     )
     uniform = random.Random(str(me)).uniform
-    delivery = Delivery(boot, lambda _total: FileSpool(store.blobs.spool_path(), _WRITER), uniform, now, chunk=256 << 10)
+    delivery = Delivery(
+        boot, lambda _total: FileSpool(store.blobs.spool_path(), _WRITER), uniform, now, chunk=256 << 10
+    )
     return Session(channel, delivery, uniform, now)
 
 

@@ -156,7 +156,7 @@ def test_control_messages_reach_the_owner_whole_whatever_their_size(tmp_path: Pa
             for number, body in bodies.items():
                 await guest.office.send(guest.message(number, HOST, task=""), body)
             await until(lambda: len(host.seen.control) == len(bodies))
-            assert {message: body for message, body in host.seen.control} == {
+            assert dict(host.seen.control) == {
                 guest.message(number, HOST, task=""): body for number, body in bodies.items()
             }
 

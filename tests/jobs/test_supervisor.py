@@ -359,7 +359,9 @@ def test_control_messages_are_applied_when_the_disk_has_room_again(
     on_desk(tmp_path, work)
 
 
-@pytest.mark.parametrize("result", [Exit("done"), Exit("failed", "data", "no table"), DataError("no"), OSError(28, "x")])
+@pytest.mark.parametrize(
+    "result", [Exit("done"), Exit("failed", "data", "no table"), DataError("no"), OSError(28, "x")]
+)
 def test_a_tasks_result_survives_a_full_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, result: Exit | Exception
 ) -> None:

@@ -17,6 +17,7 @@ from partyd.errors import LocalProtocolError
 from partyd.wire.bodies import BytesBody
 from partyd.wire.delivery_events import RecordRejected, Suspect
 from partyd.wire.events import Established, Rejected
+from tests.wire.channel_pair import card_of
 
 
 def campaign() -> Any:
@@ -209,3 +210,20 @@ def test_closing_drops_the_keys() -> None:
     assert not guest.session.established
     with pytest.raises(LocalProtocolError):
         guest.session.submit(9, b"h" * 5000, BytesBody(b""))
+
+
+def test_new_cards_leave_the_session_alone_and_serve_the_next_one() -> None:
+    world, guest, host = settled()
+    old = chaos.CARDS[chaos.GUEST]
+    identity = chaos.insecure_identity(chaos.GUEST).rotate_kx(0)
+    card = card_of(identity, 2, old)
+    guest.session.replace_cards(identity, card, chaos.CARDS[chaos.HOST], previous_card=old)
+    host.session.replace_cards(chaos.insecure_identity(chaos.HOST), chaos.CARDS[chaos.HOST], card, previous_peer=old)
+    assert (guest.session.stats.handshakes, guest.session.established) == (1, True)
+    guest.submit(b"body" * 50_000)
+    guest.session.drop_keys()
+    host.session.drop_keys()
+    assert not guest.session.established
+    world.run(3.0)
+    assert world.quiet()
+    assert guest.session.stats.handshakes >= 2
