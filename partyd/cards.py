@@ -86,7 +86,10 @@ class Cards:
         return True
 
     async def refresh(self) -> None:
-        """Bring keys, cards and peers up to the files and the time; raises ConfigError and changes nothing then."""
+        """Bring keys, cards and peers up to the files and the time.
+
+        Raises ConfigError or OSError when the files cannot be used, and StoreError; the rest is done at the next call.
+        """
         async with self._lock:
             now = self.clock()
             own = await asyncio.to_thread(keep_own, self.layout, self.address, self.org, now)
@@ -107,7 +110,7 @@ class Cards:
                 await self._renew(message, Card.decode(CardRenewal.from_bytes(body).card))
             except (RemoteProtocolError, ValueError) as error:
                 log.warning("card_renewal_refused", peer=str(message.source), error=str(error)[:500])
-            except (ConfigError, OSError) as error:
+            except (ConfigError, StoreError, OSError) as error:
                 log.error("card_not_stored", peer=str(message.source), error=str(error))
                 return
         await insist("card_not_consumed", lambda: self.store.write(lambda store: _consume(store, message)))
@@ -115,9 +118,10 @@ class Cards:
 
     async def recover(self) -> None:
         """Take the cards that wait in the inbox since an earlier life."""
-        for mail in await self.store.read(lambda store: store.unconsumed_control()):
-            if is_renewal(mail.message):
-                await self.take(mail.message, await self.store.read(lambda store: store.read_body(mail.body)))  # noqa: B023
+        found = await insist("not_read", lambda: self.store.read(lambda store: store.unconsumed_control()))
+        for message, kept in [(mail.message, mail.body) for mail in found if is_renewal(mail.message)]:
+            body = await insist("not_read", lambda: self.store.read(lambda store: store.read_body(kept)))  # noqa: B023
+            await self.take(message, body)
 
     async def tell_again(self, peer: Address) -> None:
         """Send our card to a peer that has lost what it knew."""

@@ -130,7 +130,7 @@ class Daemon:
         for node in self.nodes.values():
             try:
                 await node.cards.refresh()
-            except (ConfigError, OSError) as error:
+            except (PartydError, OSError) as error:
                 log.error("cards_not_refreshed", me=str(node.address), error=str(error))
         self._tell_transport()
         log.info("cards_refreshed")

@@ -22,7 +22,7 @@ from typing import Protocol
 import structlog
 
 from partyd.config import Settings
-from partyd.errors import ConfigError, PartydError
+from partyd.errors import PartydError
 from partyd.jobs.supervisor import Supervisor
 from partyd.layout import Layout, make_private_dir, sync_dir
 from partyd.types import Address
@@ -65,6 +65,7 @@ class Household(Protocol):
     def supervisor(self) -> Supervisor: ...
     @property
     def cards(self) -> Refreshed: ...
+    def end_orphans(self) -> None: ...
 
 
 @dataclass
@@ -116,6 +117,7 @@ class Housekeeper:
         """Do what is due now; called once a minute."""
         for address, node in self.nodes.items():
             self._look_at_disk(address, node.store)
+            node.end_orphans()
             node.supervisor.end_stalled(self.settings.jobs.peer_timeout_s)
         now = self.monotonic()
         if now - self._worked_at >= WORK_EVERY_S:
@@ -131,10 +133,13 @@ class Housekeeper:
         """Do the hourly work for one address."""
         try:
             await node.cards.refresh()
-        except (ConfigError, OSError) as error:
+        except (PartydError, OSError) as error:
             log.error("cards_not_refreshed", me=str(address), error=str(error))
-        if not await asyncio.to_thread(node.store.renew_reserve):
-            log.warning("reserve_missing", me=str(address), what="the disk is too full to make it again")
+        try:
+            if not await asyncio.to_thread(node.store.renew_reserve):
+                log.warning("reserve_missing", me=str(address), what="the disk is too full to make it again")
+        except OSError as error:
+            log.error("reserve_missing", me=str(address), what=error.strerror)
         await self._collect(address, node.store)
 
     async def back_up(self) -> None:
@@ -159,7 +164,11 @@ class Housekeeper:
             log.info("backed_up", directory=str(folder / name))
 
     def _look_at_disk(self, address: Address, store: Kept) -> None:
-        is_low = store.is_low()
+        try:
+            is_low = store.is_low()
+        except OSError as error:
+            log.error("disk_not_seen", me=str(address), error=error.strerror)
+            return
         if is_low and address not in self._low:
             self._low.add(address)
             what = "no job and no upload is taken until there is room"

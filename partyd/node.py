@@ -146,6 +146,11 @@ class Node:
         if self._group is not None:
             self._group.create_task(self.cards.tell_again(peer))
 
+    def end_orphans(self) -> None:
+        """End the jobs shared with peers that are not pinned any more, also those revoked while no daemon ran."""
+        for peer in self.supervisor.partners() - set(self.peers):
+            self.supervisor.peer_revoked(peer)
+
     async def raise_epoch(self, last_seen: int) -> None:
         """Go past an epoch that a peer remembers of us: this party was restored from a backup. Durable on return."""
         await self.store.raise_boot_epoch((last_seen >> EPOCH_SHIFT) + 1)

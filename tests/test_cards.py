@@ -32,9 +32,7 @@ async def meet_again(place: Town) -> None:
     before = [session.stats.handshakes for session in sessions]
     for address in (BANK, SHOP):
         place.nodes[address].office.drop_keys()
-    await until(
-        lambda: all(s.established and s.stats.handshakes > n for s, n in zip(sessions, before, strict=True))
-    )
+    await until(lambda: all(s.established and s.stats.handshakes > n for s, n in zip(sessions, before, strict=True)))
 
 
 def test_a_rotated_key_is_used_without_a_restart_and_reaches_the_peer(tmp_path: Path) -> None:

@@ -100,6 +100,10 @@ class FakeNode:
     store: FakeStore = field(default_factory=FakeStore)
     supervisor: FakeSupervisor = field(default_factory=FakeSupervisor)
     cards: FakeCards = field(default_factory=FakeCards)
+    orphans: int = 0
+
+    def end_orphans(self) -> None:
+        self.orphans += 1
 
 
 @dataclass
@@ -144,6 +148,7 @@ def test_the_hourly_work_is_done_once_an_hour(tmp_path: Path) -> None:
         assert home.node.store.asked == ["reserve", "ping", f"collect {GRACE_S:g}"]
         assert home.node.cards.refreshed == 1
         assert home.node.supervisor.stalled == [86_400] * 60
+        assert home.node.orphans == 60
         assert home.backups == []
 
     asyncio.run(scenario())

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from partyd import trust
 from partyd.jobs.record import JobStatus
 from partyd.node import EPOCH_SHIFT
 from partyd.store import restore as restore_store
+from partyd.types import Address
 from tests.nodes import BANK, SHOP, TOY, town, until
 
 
@@ -130,18 +133,41 @@ def test_a_job_whose_peer_is_silent_for_too_long_is_ended_by_who_began_it(tmp_pa
     asyncio.run(scenario())
 
 
-def test_a_revoked_peer_is_dropped_at_once_and_its_jobs_end(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("who", "whom"), [(BANK, SHOP), (SHOP, BANK)])
+def test_a_revoked_peer_is_dropped_at_once_and_its_jobs_end(tmp_path: Path, who: Address, whom: Address) -> None:
     async def scenario() -> None:
         async with town(tmp_path) as place:
             bank, shop = place.nodes[BANK], place.nodes[SHOP]
             job = await bank.supervisor.submit(TOY)
             await until(lambda: shop.supervisor.counts()["running"] == 1)
-            trust.revoke(place.layout(BANK), SHOP)
-            await bank.cards.refresh()
-            assert (SHOP in bank.peers, SHOP in bank.office.links) == (False, False)
-            await until(lambda: bank.supervisor.counts()["ended"] == 1)
-            reason = (await bank.supervisor.record(job)).reason
+            node = place.nodes[who]
+            trust.revoke(place.layout(who), whom)
+            await node.cards.refresh()
+            assert (whom in node.peers, whom in node.office.links) == (False, False)
+            await until(lambda: node.supervisor.counts()["ended"] == 1)
+            reason = (await node.supervisor.record(job)).reason
             assert reason is not None
             assert reason.code == "peer_revoked"
+
+    asyncio.run(scenario())
+
+
+def test_a_peer_revoked_while_no_daemon_ran_leaves_no_job_behind(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with town(tmp_path) as place:
+            bank, shop = place.nodes[BANK], place.nodes[SHOP]
+            await bank.supervisor.submit(TOY)
+            await until(lambda: shop.supervisor.counts()["running"] == 1)
+            shop.end_orphans()
+            await place.stop(SHOP)
+            trust.revoke(place.layout(SHOP), BANK)
+            shop = await place.start(SHOP)
+            assert shop.supervisor.counts()["running"] == 1
+
+            def is_ended() -> bool:
+                shop.end_orphans()
+                return shop.supervisor.counts()["ended"] == 1
+
+            await until(is_ended)
 
     asyncio.run(scenario())

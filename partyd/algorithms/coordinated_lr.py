@@ -53,7 +53,7 @@ from partyd.algorithms.linear_model import (
 from partyd.algorithms.optimizers import Optimizer, Schedule, Settings, step
 from partyd.algorithms.packing import masked, pack, slot_bits, slots, unpack
 from partyd.crypto import keycheck
-from partyd.crypto.encoding import EXPONENT, decode
+from partyd.crypto.encoding import EXPONENT, MAGNITUDE, bound_of, decode
 from partyd.crypto.paillier import (
     KEY_BITS,
     Ciphertexts,
@@ -75,6 +75,8 @@ Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 RESIDUAL_EXPONENT = EXPONENT - 2
 """d = 0.25 z - 0.5 y stands two binary places finer than z, so that 0.25 is exact."""
+FORWARD_BITS = bound_of(MAGNITUDE, EXPONENT).bit_length()
+MAX_BATCHES = 1 << 20
 
 
 class HeParam(Settings):
@@ -236,8 +238,9 @@ async def guest(party: Party, params: CoordinatedLrParams, data: Labelled, state
     await party.send(Residual(d=d.rerandomised(party.rng("residual"))))
     gradient = _products(params, d, x, 0.5 * own - y)
     loss = gradient[-1:]
+    bits = loss_bits(params, len(party.peers(HOST)), len(rows))
     for message in (await party.gather(HostLoss)).values():
-        loss = loss + message.loss.under(key, count=1, exponent=gradient.exponent)
+        loss = loss + message.loss.under(key, count=1, exponent=gradient.exponent, bound_bits=bits)
     opened = await _opened(party, concatenate([gradient[:-1], loss]))
     moved = _descend(params, state, opened[:-1] / len(rows), intercept=params.init_param.fit_intercept)
     batch_loss = math.log(2) + float(opened[-1]) / len(rows) - 0.5
@@ -254,7 +257,8 @@ async def host(party: Party, params: CoordinatedLrParams, x: Matrix, state: Weig
     key, rows = public_key(state.n), batch(state.seed, len(x), state.batches, state.taken)
     own = linear(x[rows], state.w)
     await party.send(Forward(z=key.encrypt(own, party.rng("forward")).rerandomised()))
-    d = (await party.recv(Residual)).d.under(key, count=len(rows), exponent=RESIDUAL_EXPONENT)
+    bits = residual_bits(1 + len(party.peers(HOST)))
+    d = (await party.recv(Residual)).d.under(key, count=len(rows), exponent=RESIDUAL_EXPONENT, bound_bits=bits)
     gradient = _products(params, d, x[rows], 0.5 * own)
     await party.send(HostLoss(loss=gradient[-1:].rerandomised(party.rng("loss"))))
     opened = await _opened(party, gradient[:-1])
@@ -269,8 +273,11 @@ async def arbiter(party: Party, params: CoordinatedLrParams, _data: object, stat
     private = private_key(state.key, params.key_bits)
     if not state.batches:
         public = keycheck.public_to_bytes(private.public)
-        await party.send(ArbiterKey(key=public, proof=keycheck.prove(private, _context(party.me))))
-        return state.model_copy(update={"batches": (await party.recv(Rounds)).batches})
+        await party.send(ArbiterKey(key=public, proof=keycheck.prove(private, _context(party, party.me))))
+        batches = (await party.recv(Rounds)).batches
+        if not 1 <= batches <= MAX_BATCHES:
+            raise BadValue(f"the guest plans {batches} batches an epoch, not 1 to {MAX_BATCHES}; check its version")
+        return state.model_copy(update={"batches": batches})
     for peer, message in (await party.gather(MaskedGradient)).items():
         opened = private.decrypt_integers(message.g.under(private.public))
         await party.send(DecryptedGradient(g=opened), to=peer)
@@ -291,7 +298,8 @@ async def _set_up_guest(party: Party, params: CoordinatedLrParams, data: Labelle
 
 async def _residual(party: Party, key: PublicKey, own: Vector) -> CipherVector:
     """Return [[d]] from the hosts' scores and the guest's own part of it."""
-    forwards = [m.z.under(key, count=len(own), exponent=EXPONENT) for m in (await party.gather(Forward)).values()]
+    received = (await party.gather(Forward)).values()
+    forwards = [m.z.under(key, count=len(own), exponent=EXPONENT, bound_bits=FORWARD_BITS) for m in received]
     z = forwards[0]
     for forward in forwards[1:]:
         z = z + forward
@@ -370,12 +378,24 @@ async def _arbiter_key(party: Party, params: CoordinatedLrParams) -> int:
     message = await party.recv(ArbiterKey)
     insecure = params.key_bits < KEY_BITS
     public = keycheck.public_from_bytes(message.key, params.key_bits, insecure_for_tests=insecure)
-    keycheck.verify(public, message.proof, _context(party.peers(ARBITER)[0]))
+    keycheck.verify(public, message.proof, _context(party, party.peers(ARBITER)[0]))
     return int(public.n)
 
 
-def _context(arbiter_address: Address) -> bytes:
-    return f"coordinated_lr {arbiter_address}".encode()
+def residual_bits(hosts: int) -> int:
+    """Return the bits of the bound that a residual of so many hosts' scores declares."""
+    return (hosts * ((1 << FORWARD_BITS) - 1) + bound_of(MAGNITUDE, RESIDUAL_EXPONENT)).bit_length()
+
+
+def loss_bits(params: CoordinatedLrParams, hosts: int, rows: int) -> int:
+    """Return the bits of the bound that a host's part of the loss of ``rows`` declares."""
+    residual, factor = (1 << residual_bits(hosts)) - 1, bound_of(MAGNITUDE, -params.floating_point_precision)
+    return (residual * factor * rows).bit_length()
+
+
+def _context(party: Party, arbiter_address: Address) -> bytes:
+    """Return what the proof of the arbiter's key is for: this attempt of this task, and who made it."""
+    return b"coordinated_lr " + party.context + str(arbiter_address).encode()
 
 
 @lru_cache(maxsize=4)

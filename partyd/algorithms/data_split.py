@@ -3,6 +3,10 @@
 The guest draws the split and tells every host the positions; hosts follow, as their rows stand in the guest's order. A
 stratified split keeps the share of each label in each part; which rows go where is random within a label.
 
+``random_state`` is a parameter that all parties read. Whoever knows the stream of a *stratified* split knows which of
+each label's rows were taken, and so can read labels off the positions: there the guest draws from its own secret seed
+and ``random_state`` fixes nothing.
+
 ========  ===========  ==========================================================================================
 message   from, to     what the receiver learns
 ========  ===========  ==========================================================================================
@@ -75,8 +79,7 @@ class Parts(State):
 
 async def guest(party: Party, params: DataSplitParams, data: Splittable) -> Parts:
     """Draw the split and share it."""
-    prg = party.rng("split") if params.random_state is None else Prg(params.random_state.to_bytes(32, "big"), "split")
-    train, validate, test = draw(params, data, prg)
+    train, validate, test = draw(params, data, _stream(party, params))
     if params.hetero_sync:
         await party.send(Split(rows=data.rows, train=train, validate_=validate, test=test))
     return Parts(finished=True, train=train, validate_=validate, test=test)
@@ -89,10 +92,19 @@ async def host(party: Party, params: DataSplitParams, data: Splittable) -> Parts
     split = await party.recv(Split)
     if split.rows != data.rows:
         raise DataError(f"the guest splits {split.rows} rows, this host has {data.rows}; align them with psi first")
+    if any(part.ndim != 1 for part in (split.train, split.validate_, split.test)):
+        raise BadValue("a part of the guest's split is no list of rows; refuse it")
     every = np.concatenate([split.train, split.validate_, split.test])
     if len(np.unique(every)) != len(every) or not bool(np.all((every >= 0) & (every < data.rows))):
         raise BadValue("the guest's split names a row twice or one that is not there; refuse it")
     return Parts(finished=True, train=split.train, validate_=split.validate_, test=split.test)
+
+
+def _stream(party: Party, params: DataSplitParams) -> Prg:
+    """Return where the split is drawn from: what ``random_state`` fixes, unless that would show labels to hosts."""
+    if params.random_state is None or (params.stratified and params.hetero_sync):
+        return party.rng("split")
+    return Prg(params.random_state.to_bytes(32, "big"), "split")
 
 
 def draw(params: DataSplitParams, data: Splittable, prg: Prg) -> tuple[Rows, Rows, Rows]:

@@ -62,11 +62,14 @@ def batch_count(rows: int, batch_size: int | None) -> int:
 
 
 def batch(seed: bytes, rows: int, count: int, taken: int) -> NDArray[np.int64]:
-    """Return the rows of the batch after ``taken`` others, in the order that the seed gives to its epoch."""
+    """Return the rows of the batch after ``taken`` others, in the order that the seed gives.
+
+    Every epoch has the same batches, as in FATE 2.2. Batches drawn anew would give a party, epoch by epoch, other
+    equations about the same labels and scores, until it could solve for them.
+    """
     if count == 1:
         return np.arange(rows)
-    order = Prg(seed, "epoch", str(taken // count)).permutation(rows)
-    return np.array_split(order, count)[taken % count]
+    return np.array_split(Prg(seed, "batches").permutation(rows), count)[taken % count]
 
 
 def insist_on_finite(x: Matrix) -> None:

@@ -127,10 +127,16 @@ def log_loss(label: Vector, score: Vector) -> float:
     return float(-np.mean(label * np.log(p) + (1 - label) * np.log1p(-p)))
 
 
-def regression(label: Vector, prediction: Vector) -> dict[str, float]:
-    """Return rmse, mse, mae and r2 of a numeric prediction."""
+def _comparable(label: Vector, prediction: Vector) -> None:
     if label.shape != prediction.shape or len(label) == 0:
         raise DataError(f"labels of shape {label.shape} and predictions of shape {prediction.shape} cannot be compared")
+    if not bool(np.all(np.isfinite(label) & np.isfinite(prediction))):
+        raise DataError("a label or a prediction is missing or infinite; fill or drop those rows")
+
+
+def regression(label: Vector, prediction: Vector) -> dict[str, float]:
+    """Return rmse, mse, mae and r2 of a numeric prediction."""
+    _comparable(label, prediction)
     error = label - prediction
     spread = float(np.sum((label - label.mean()) ** 2))
     mse = float(np.mean(error**2))
@@ -144,8 +150,7 @@ def regression(label: Vector, prediction: Vector) -> dict[str, float]:
 
 def multiclass(label: Vector, prediction: Vector) -> dict[str, float]:
     """Return accuracy and the means over classes of precision and recall, for predicted classes."""
-    if label.shape != prediction.shape or len(label) == 0:
-        raise DataError(f"labels of shape {label.shape} and predictions of shape {prediction.shape} cannot be compared")
+    _comparable(label, prediction)
     counts = [confusion(_is(label, c), _is(prediction, c)) for c in np.union1d(label, prediction)]
     return {
         "accuracy": float(np.mean(label == prediction)),

@@ -39,12 +39,14 @@ async def start(_party: Party, _params: MillionairesParams, _numbers: Numbers) -
 
 async def guest(party: Party, params: MillionairesParams, numbers: Numbers, state: Compared) -> Compared:
     """Compare the next chunk as the garbler."""
-    return _extended(party, state, await compare_as_guest(party, _next(params, numbers, state)), len(numbers))
+    order = await compare_as_guest(party, _next(params, numbers, state), len(numbers))
+    return _extended(party, state, order, len(numbers))
 
 
 async def host(party: Party, params: MillionairesParams, numbers: Numbers, state: Compared) -> Compared:
     """Compare the next chunk as the evaluator."""
-    return _extended(party, state, await compare_as_host(party, _next(params, numbers, state)), len(numbers))
+    order = await compare_as_host(party, _next(params, numbers, state), len(numbers))
+    return _extended(party, state, order, len(numbers))
 
 
 def _next(params: MillionairesParams, numbers: Numbers, state: Compared) -> Numbers:

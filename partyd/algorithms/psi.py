@@ -162,7 +162,8 @@ async def host(party: Party, params: PsiParams, ids: Ids, state: Found) -> Found
     if state.rounds < 0:
         await party.send(HostSize(count=len(ids)))
         plan = await party.recv(Plan)
-        if not 0 <= plan.count <= MAX_IDS or plan.rounds < chunk_count(max(plan.count, len(ids)), params.chunk_rows):
+        least, most = (chunk_count(n, params.chunk_rows) for n in (max(plan.count, len(ids)), MAX_IDS))
+        if not 0 <= plan.count <= MAX_IDS or not least <= plan.rounds <= most:
             raise BadValue(f"the guest plans {plan.rounds} rounds for {plan.count} ids of its own; check its version")
         return state.evolve(rounds=plan.rounds, guest_count=plan.count)
     order = state.order(len(ids))
@@ -202,7 +203,7 @@ async def blind(engine: Engine, ids: Sequence[bytes], scalar: bytes) -> bytes:
 
 
 async def reblind(engine: Engine, points: bytes, scalar: bytes, count: int) -> bytes:
-    """Return a peer's ``count`` elements multiplied by ``scalar``; raises CryptoError or TaskFailed for invalid ones."""
+    """Return a peer's ``count`` elements multiplied by ``scalar``; raises CryptoError or TaskFailed for bad ones."""
     if count < MANY:
         return blinding.reblind(points, scalar, count)
     width = blinding.ELEMENT_BYTES
@@ -242,7 +243,9 @@ def tags(points: bytes) -> bytes:
 def matches(own: bytes, theirs: bytes) -> Rows:
     """Return for each own tag the position of the equal one among theirs, -1 where there is none."""
     position = {theirs[i : i + TAG_BYTES]: i // TAG_BYTES for i in range(0, len(theirs), TAG_BYTES)}
-    each = (own[i : i + TAG_BYTES] for i in range(0, len(own), TAG_BYTES))
+    each = [own[i : i + TAG_BYTES] for i in range(0, len(own), TAG_BYTES)]
+    if len(position) != len(theirs) // TAG_BYTES or len(set(each)) != len(each):
+        raise BadValue("a host sent the same point in two chunks; refuse its result")
     return np.array([position.get(tag, -1) for tag in each], dtype=np.int64)
 
 

@@ -18,8 +18,10 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from partyd.crypto.sharing import FixedPoint, split
+from partyd.errors import BadValue
 from partyd.federation.algorithm import Algorithm, Disclosure, Params, Program, State
 from partyd.federation.message import Message
 from partyd.federation.party import Party
@@ -28,13 +30,15 @@ from partyd.wire.arrays import Words
 
 Shares = NDArray[np.uint64]
 FRACTION_BITS = 24
-RING = FixedPoint(FRACTION_BITS)
+MAX_NUMBERS = 1 << 20
+RING = FixedPoint(FRACTION_BITS, terms=2 * MAX_NUMBERS)
+"""Numbers below 2^18 in magnitude, so that the sum of all of both sides cannot wrap around."""
 
 
 class SecureSumParams(Params):
     """How many numbers each side has."""
 
-    data_num: int = 1000
+    data_num: int = Field(default=1000, ge=1, le=MAX_NUMBERS)
 
 
 class SecureSumState(State):
@@ -69,11 +73,11 @@ async def guest(party: Party, _params: SecureSumParams, x: NDArray[np.float64]) 
     x1, x2 = split(RING.encode(x), party.rng("shares"))
     party.report.info("share one random part data to host")
     await party.send(GuestShare(x2=x2))
-    y1 = (await party.recv(HostShare)).y1
+    y1 = _checked((await party.recv(HostShare)).y1, x1.shape)
     party.report.info("get share of one random part data from host")
     party.report.info("begin to get sum of guest and host")
     guest_sum = ring_sum(x1, y1)
-    host_sum = (await party.recv(HostSum)).total
+    host_sum = _checked((await party.recv(HostSum)).total, (1,))
     party.report.info("receive host sum from guest")
     total = float(RING.decode(guest_sum + host_sum)[0])
     party.report.info(f"success to calculate secure_sum, it is {total}")
@@ -84,12 +88,19 @@ async def host(party: Party, _params: SecureSumParams, y: NDArray[np.float64]) -
     """Share, add what came, and hand the partial sum to the guest."""
     party.report.info("begin to init parameters of secure add example host")
     y1, y2 = split(RING.encode(y), party.rng("shares"))
-    x2 = (await party.recv(GuestShare)).x2
+    x2 = _checked((await party.recv(GuestShare)).x2, y2.shape)
     party.report.info("share one random part data to guest")
     await party.send(HostShare(y1=y1))
     await party.send(HostSum(total=ring_sum(x2, y2)))
     party.report.info("send host sum to guest")
     return SecureSumState(finished=True)
+
+
+def _checked(shares: Shares, shape: tuple[int, ...]) -> Shares:
+    """Return ``shares``; raises BadValue when there are not as many as this party's own."""
+    if shares.shape != shape:
+        raise BadValue(f"the peer's shares have the shape {shares.shape}, not {shape}; give both sides equal data_num")
+    return shares
 
 
 def ring_sum(a: Shares, b: Shares) -> Shares:

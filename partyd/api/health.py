@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterable, Sequence
 
@@ -46,9 +47,10 @@ class Health:
 
     async def _store_writes(self) -> bool:
         try:
-            for node in self._site.nodes.values():
-                await node.store.ping()
-        except PartydError:
+            async with asyncio.timeout(MAX_LAG_S):
+                for node in self._site.nodes.values():
+                    await node.store.ping()
+        except (PartydError, TimeoutError):
             return False
         return True
 

@@ -55,7 +55,8 @@ class Jobs:
         """Return the node here that stands in the job's parties, a guest before all others."""
         named = []
         if isinstance(document, dict) and isinstance(dag := document.get("dag"), dict):
-            for group in dag.get("parties") or []:
+            groups = dag.get("parties")
+            for group in groups if isinstance(groups, list) else []:
                 if isinstance(group, dict):
                     ids = group.get("party_id")
                     ids = ids if isinstance(ids, list) else [ids]

@@ -334,9 +334,13 @@ class Ciphertexts:
         *,
         count: int | None = None,
         exponent: int | None = None,
+        bound_bits: int | None = None,
         max_bound_bits: int | None = None,
     ) -> CipherVector:
         """Return the vector to compute with; whatever of count, exponent and bound is given must hold.
+
+        The receiver's own masks follow the bound, so a protocol that knows it gives ``bound_bits``. That the plaintexts
+        keep within it cannot be seen: who decrypts, and who takes a mask off, checks.
 
         It must be re-randomised again before it is sent on. Raises CryptoError for another key, count or exponent, for
         a number outside 0 < c < n^2 or sharing a factor with n; EncodingOverflow for a bound above ``max_bound_bits``
@@ -348,6 +352,7 @@ class Ciphertexts:
             raise CryptoError("the vector's ciphertexts do not have this key's length; refuse it")
         _insist("count", self._count, count)
         _insist("exponent", self.exponent, exponent)
+        _insist("bound in bits", self.bound_bits, bound_bits)
         key.insist_on_room((1 << self.bound_bits) - 1)
         if max_bound_bits is not None and self.bound_bits > max_bound_bits:
             raise EncodingOverflow(f"the vector declares {self.bound_bits} bits, at most {max_bound_bits} are expected")

@@ -26,7 +26,9 @@ transfers under the Diffie-Hellman assumption, the extension's PRG); of ``Garble
 bits (half gates' simulator, with the tweakable circular correlation robust hash of Guo, Katz, Wang and Yu,
 "Efficient and secure multiparty computation from fixed-key block ciphers", S&P 2020, section 7.4: H(x, i) = p(p(x)
 xor i) xor p(x), p = AES-128 under a key that is drawn for each run); of ``Answer`` the garbler learns the same bits,
-and no others can be claimed without guessing a label. A malicious garbler could garble another circuit: not covered.
+and no others can be claimed without guessing a label. Not covered is who deviates: a garbler can garble another
+circuit, whose two output bits are any function of y; an evaluator can put other bits into some columns of its choice,
+learn bits of Delta from whether the garbler accepts the answer, and with Delta read x out of the labels.
 """
 
 from __future__ import annotations
@@ -106,11 +108,14 @@ def evaluate(labels: Blocks, garbled: Garbled) -> tuple[Order, Answer]:
     count = labels.shape[1]
     if garbled.tables.shape != (GATES, 2, count, 2) or garbled.tables.dtype != np.uint64:
         raise CryptoError(f"the garbled circuit is not one of {count} comparisons; refuse the message")
-    if garbled.colours.shape != (2, count) or len(garbled.key) != 16 or len(garbled.seed) != 16:
-        raise CryptoError("the garbled circuit lacks its key, seed or output colours; refuse the message")
+    if len(garbled.key) != 16 or len(garbled.seed) != 16:
+        raise CryptoError("the garbled circuit lacks its key or its seed; refuse the message")
+    colours = garbled.colours
+    if colours.shape != (2, count) or colours.dtype != np.uint8 or bool(np.any(colours > 1)):
+        raise CryptoError(f"the garbled circuit's output colours are not two bits for each of {count}; refuse it")
     half_gates = _Evaluator(_Hash(garbled.key), garbled.tables)
     active = _by_blocks(half_gates, _garbler_labels(garbled.seed, count) ^ labels, labels)
-    bits = (active[..., 0] & np.uint64(1)).astype(np.uint8) ^ garbled.colours
+    bits = (active[..., 0] & np.uint64(1)).astype(np.uint8) ^ colours
     return _order(bits), Answer(active)
 
 
@@ -220,6 +225,8 @@ def _bits_of(values: Words) -> NDArray[np.uint8]:
 
 def _order(bits: NDArray[np.uint8]) -> Order:
     less, equal = bits[0].astype(np.int8), bits[1].astype(np.int8)
+    if bool(np.any(less & equal)):
+        raise CryptoError("a pair is both less and equal, which no circuit of ours says; refuse the peer's result")
     order: Order = np.int8(1) - equal - np.int8(2) * less
     return order
 

@@ -5,6 +5,9 @@ long products: x y = x_0 y_0 + (x_0 y_1 + x_1 y_0) n (mod n^2), three products a
 which takes a tenth to a third less time than one product and one reduction of the full length. ``root`` is the n whose
 square is the modulus.
 
+Numbers that many products take from a table are kept as *units* (a, t), which stands for a (1 + t n): in a product the
+t of all factors add up, and what is left, x a = x_0 a + x_1 a n, takes two products and two reductions.
+
 ``products_of_powers`` computes P_j = prod_i b_i^(x_ij) for a whole matrix of signed machine words, which is what
 ``X.T @ [[d]]`` is under Paillier. Two methods share the work (Bernstein, "Pippenger's exponentiation algorithm",
 2002, reviews both):
@@ -38,6 +41,7 @@ STRAUS_ROWS = 1024
 STRAUS_COLUMNS = 512
 """Columns whose digits are laid out at once."""
 Split = tuple[mpz, mpz]
+Unit = tuple[mpz, mpz]
 ONE: Split = (mpz(1), mpz(0))
 
 
@@ -45,27 +49,51 @@ class FixedBase:
     """Raise one base to many exponents of ``size`` bytes with a table of 255 powers per byte (Brickell et al. 1992)."""
 
     def __init__(self, base: mpz, root: mpz, size: int) -> None:
-        self._root, self._rows = root, list[list[Split]]()
-        step = _split(base, root)
+        self._root, self._rows = root, list[list[Unit]]()
         for _ in range(size):
-            row = [ONE, step]
-            for _ in range(254):
-                row.append(_product(row[-1], step, root))
-            self._rows.append(row)
-            step = _product(row[-1], step, root)
+            (unit,) = _units([base], root)
+            row = _series(unit, unit, 255, root)
+            self._rows.append([(mpz(1), mpz(0)), *(power for power, _ in row)])
+            base = _from_unit(row[-1][0], root) * base % (root * root)
 
     def powers(self, exponents: bytes) -> list[mpz]:
         """Return base^a for each ``size`` bytes of ``exponents``, read as a little-endian number a."""
         size, root, rows = len(self._rows), self._root, self._rows
         results = []
         for start in range(0, len(exponents), size):
-            low, high = ONE
+            (low, high), total = ONE, mpz(0)
             for row, digit in zip(rows, exponents[start : start + size], strict=True):
-                a, b = row[digit]
+                a, t = row[digit]
                 carry, rest = gmpy2.f_divmod(low * a, root)
-                low, high = rest, (low * b + high * a + carry) % root
-            results.append(low + high * root)
+                low, high, total = rest, (high * a + carry) % root, total + t
+            results.append(low + (high + low * total) % root * root)
         return results
+
+
+def _units(numbers: Sequence[mpz], root: mpz) -> list[tuple[Unit, mpz]]:
+    """Return each number as a unit, and beside it 1 / a modulo ``root``; raises CryptoError where there is none."""
+    split = [_split(number, root) for number in numbers]
+    inverses = invert_all([low for low, _ in split], root)
+    return [((low, high * i % root), i) for (low, high), i in zip(split, inverses, strict=True)]
+
+
+def _series(first: tuple[Unit, mpz], ratio: tuple[Unit, mpz], count: int, root: mpz) -> list[tuple[Unit, mpz]]:
+    """Return first, first * ratio, first * ratio^2, ... as units with their inverses.
+
+    a b = c + q n is c (1 + (q / c) n), so the carry joins the t.
+    """
+    series, ((a, t), inverse), ((b, more), shrink) = [first], first, ratio
+    for _ in range(count - 1):
+        carry, a = gmpy2.f_divmod(a * b, root)
+        inverse = inverse * shrink % root
+        t = (t + more + carry * inverse) % root
+        series.append(((a, t), inverse))
+    return series
+
+
+def _from_unit(unit: Unit, root: mpz) -> mpz:
+    a, t = unit
+    return a + a * t % root * root
 
 
 def _split(number: mpz, root: mpz) -> Split:
@@ -167,14 +195,10 @@ def _plan(exponents: NDArray[np.int64]) -> Plan:
 
 def _straus(bases: Sequence[mpz], exponents: NDArray[np.int64], root: mpz, plan: Plan) -> list[mpz]:
     per_base, modulus = 1 << (plan.window - 2), root * root
-    table: list[Split] = []
-    for base in bases:
-        power = _split(base, root)
-        square = _square(power, root)
-        table.append(power)
-        for _ in range(per_base - 1):
-            power = _product(power, square, root)
-            table.append(power)
+    table: list[Unit] = []
+    for unit in _units(bases, root):
+        square = _series(unit, unit, 2, root)[-1]
+        table += [power for power, _ in _series(unit, square, per_base, root)]
     above, below = [], []
     for left in range(0, exponents.shape[1], STRAUS_COLUMNS):
         digits = _naf_digits(exponents[:, left : left + STRAUS_COLUMNS], plan)
@@ -195,20 +219,21 @@ def _naf_digits(exponents: NDArray[np.int64], plan: Plan) -> NDArray[np.int16]:
     return digits
 
 
-def _interleave(table: list[Split], per_base: int, digits: NDArray[np.int16], root: mpz) -> mpz:
+def _interleave(table: list[Unit], per_base: int, digits: NDArray[np.int16], root: mpz) -> mpz:
     """Return the product over the positive digits of one column: a squaring per position, a product per digit."""
     positions, rows = np.nonzero(digits > 0)
     counts = np.bincount(positions, minlength=len(digits)).tolist()
     factors = iter((rows * per_base + (digits[positions, rows] >> 1)).tolist())
-    low, high = ONE
+    (low, high), total = ONE, mpz(0)
     for count in counts:
         if high or low != 1:
             low, high = _square((low, high), root)
+        total = 2 * total
         for factor in islice(factors, count):
-            a, b = table[factor]
+            a, t = table[factor]
             carry, rest = gmpy2.f_divmod(low * a, root)
-            low, high = rest, (low * b + high * a + carry) % root
-    return low + high * root
+            low, high, total = rest, (high * a + carry) % root, total + t
+    return low + (high + low * total) % root * root
 
 
 def _pippenger(bases: Sequence[mpz], exponents: NDArray[np.int64], root: mpz, plan: Plan) -> list[mpz]:

@@ -8,6 +8,7 @@ its messages again.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -69,6 +70,12 @@ class Party:
         self._seed = seed
         self._scope = ""
         self._labels: set[str] = set()
+
+    @property
+    def context(self) -> bytes:
+        """The digest of job, task and attempt, the same at every party: what a proof is bound to."""
+        words = [str(word).encode() for word in self._origin]
+        return hashlib.sha256(b"".join(len(word).to_bytes(4, "big") + word for word in words)).digest()
 
     def enter(self, scope: str) -> None:
         """Begin the round ``scope``; the driver calls this, never an algorithm."""

@@ -137,6 +137,12 @@ class JobMachine:
         request = StopRequest(code=code, cause=cause[:MAX_CAUSE])
         return Step(record, (Tell(record.initiator, f"stop/{record.me}", request), KillTasks()))
 
+    def abandon(self, record: JobRecord, code: str, cause: str, now: float) -> Step:
+        """End the job at this party alone: it will not hear the decision, for it speaks to the initiator no more."""
+        if record.is_ended:
+            return Step(record)
+        return self._ended(record, JobStatus.FAILED, Reason(party=record.me, code=code, cause=cause[:MAX_CAUSE]), now)
+
     def recovered(self, record: JobRecord) -> Step:
         """Go on after this daemon's restart: running tasks resume."""
         if record.status is not JobStatus.RUNNING:

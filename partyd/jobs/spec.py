@@ -27,6 +27,7 @@ MAX_TASKS = 500
 TASK_NAME = re.compile(r"[0-9A-Za-z_.-]{1,128}\Z")
 """It stands in the header of every message of the task, where an empty name would mean the job itself."""
 MAX_PARTIES = 64
+MAX_DEPTH = 100
 
 
 class _Part(BaseModel):
@@ -191,17 +192,19 @@ def parse_dag_text(text: str, where: str) -> object:
         raise JobRejected(f"{where} is neither YAML nor JSON: {error}") from error
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Reads plain YAML, in C where that is there."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases (*name) are not read: a few lines of them can name a million nodes")
-        return super().compose_node(parent, index)
-
-
 def _yaml(text: str) -> object:
-    return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader, less aliases
+    """Return a plain YAML document: no aliases (a few lines of them name a million nodes), no depth without bound."""
+    depth = 0
+    for event in yaml.parse(text, _LOADER):
+        if isinstance(event, yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not read; write out what they stand for")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise yaml.YAMLError(f"it is nested more than {MAX_DEPTH} levels deep")
+    return yaml.load(text, _LOADER)  # noqa: S506 - a SafeLoader, in C where that is there
+
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read_parameters(component: Component, parameters: JsonObject, where: str) -> Params:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import structlog
+from pydantic import ValidationError
 
 from partyd.components.base import Component, JsonObject
 from partyd.errors import BadValue, JobError, JobRejected, PartydError, RemoteProtocolError, StoreError, StoreFull
@@ -96,7 +97,11 @@ class Supervisor:
         """Read the jobs of earlier lives, before any mail is admitted."""
         for row in await self._store.read(lambda store: store.jobs(limit=1_000_000)):
             if row.status in OPEN:
-                self._live[row.job] = _Live(JobRecord.model_validate_json(row.document))
+                try:
+                    self._live[row.job] = _Live(JobRecord.model_validate_json(row.document))
+                except ValidationError as error:
+                    log.error("job_not_readable", job=row.job, error=str(error)[:500])
+                    self._ended.add(row.job)
             else:
                 self._ended.add(row.job)
 
@@ -195,11 +200,16 @@ class Supervisor:
             if peer in live.record.others and live.record.status is JobStatus.RUNNING:
                 self._end_soon(job, "peer_store_lost", f"{peer} came back with another store; submit the job again")
 
+    def partners(self) -> set[Address]:
+        """Return the other parties of the open jobs."""
+        return {peer for live in self._live.values() for peer in live.record.others}
+
     def peer_revoked(self, peer: Address) -> None:
         """End the open jobs shared with a peer that is not to be spoken to any more."""
         for job, live in list(self._live.items()):
             if peer in live.record.others:
-                self._end_soon(job, "peer_revoked", f"{self.me} speaks to {peer} no more")
+                event = self._machine.abandon if peer == live.record.initiator else self._machine.stop
+                self._end_soon(job, "peer_revoked", f"{self.me} speaks to {peer} no more", event)
 
     def end_stalled(self, timeout_s: float) -> None:
         """End the jobs begun here that have waited ``timeout_s`` for a silent peer; call it now and then."""
@@ -209,9 +219,12 @@ class Supervisor:
                 cause = f"{silent[0]} was silent for {timeout_s / 3600:g} h (jobs.peer_timeout_s); see partyd doctor"
                 self._end_soon(job, "peer_timeout", cause)
 
-    def _end_soon(self, job: str, code: str, cause: str) -> None:
+    def _end_soon(
+        self, job: str, code: str, cause: str, event: Callable[[JobRecord, str, str, float], Step] | None = None
+    ) -> None:
         if job in self._live and self._group is not None:
-            work = self._insist(job, lambda record: self._machine.stop(record, code, cause, self._clock()))
+            end = event or self._machine.stop
+            work = self._insist(job, lambda record: end(record, code, cause, self._clock()))
             self._group.create_task(work)
 
     # -- events
@@ -373,8 +386,9 @@ class Supervisor:
         job = live.record.job
         try:
             result = await self.runner.run(live.record, task)
-        except (PartydError, OSError) as error:
-            cause, code = str(error), error.code if isinstance(error, PartydError) else "io"
+        except (PartydError, OSError, LookupError, ValueError) as error:
+            code = error.code if isinstance(error, PartydError) else "internal"
+            cause = str(error) if isinstance(error, PartydError) else f"{type(error).__name__}: {error}"
             await self._from_task(live, task, lambda r: self._machine.task_failed(r, task, code, cause, self._clock()))
             return
         if result.verdict == "done":

@@ -20,8 +20,8 @@ from partyd import __version__
 from partyd.components import COMPONENTS
 from partyd.components.base import Component, TaskContext
 from partyd.data.table import Table
-from partyd.errors import DataError, LocalProtocolError, PartydError, TaskFailed
 from partyd.engine.pool import Pool
+from partyd.errors import DataError, LocalProtocolError, PartydError, TaskFailed
 from partyd.federation.driver import Driver
 from partyd.federation.party import Party
 from partyd.jobs.order import WorkOrder

@@ -34,9 +34,10 @@ Order = NDArray[np.int8]
 
 
 class BaseRequest(Message, sender=GUEST, receiver=HOST):
-    """Step 1: the requests of 128 base transfers, for ``count`` comparisons."""
+    """Step 1: the requests of 128 base transfers, for ``count`` comparisons of ``total`` in all exchanges."""
 
     count: int
+    total: int
     points: bytes
 
 
@@ -71,10 +72,13 @@ DISCLOSURES = (
 )
 
 
-async def compare_as_guest(party: Party, numbers: Numbers) -> Order:
-    """Return, for each of the guest's numbers against the host's: -1 less, 0 equal, 1 greater."""
+async def compare_as_guest(party: Party, numbers: Numbers, total: int) -> Order:
+    """Return, for each of the guest's numbers against the host's: -1 less, 0 equal, 1 greater.
+
+    ``total`` counts the numbers of all exchanges, so that unequal ones are noticed before the first is compared.
+    """
     sender = comparison.request(party.rng("transfers"))
-    await party.send(BaseRequest(count=len(numbers), points=sender.request.points))
+    await party.send(BaseRequest(count=len(numbers), total=total, points=sender.request.points))
     message = await party.recv(BitChoice)
     choice = comparison.Choice(message.point, message.columns)
     zeros, garbled = comparison.garble(sender, numbers, choice, party.rng("circuit"))
@@ -83,11 +87,11 @@ async def compare_as_guest(party: Party, numbers: Numbers) -> Order:
     return comparison.finish(sender, zeros, answer)
 
 
-async def compare_as_host(party: Party, numbers: Numbers) -> Order:
+async def compare_as_host(party: Party, numbers: Numbers, total: int) -> Order:
     """Return the same order: -1 where the *guest's* number is less, 0 equal, 1 where it is greater."""
     asked = await party.recv(BaseRequest)
-    if asked.count != len(numbers):
-        raise DataError(f"the guest compares {asked.count} numbers, this host has {len(numbers)}; bring equally many")
+    if (asked.count, asked.total) != (len(numbers), total):
+        raise DataError(f"the guest compares {asked.total} numbers, this host has {total}; bring equally many")
     labels, choice = comparison.choose(numbers, comparison.Request(asked.points), party.rng("choice"))
     await party.send(BitChoice(point=choice.point, columns=choice.columns))
     message = await party.recv(GarbledGates)

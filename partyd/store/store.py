@@ -145,7 +145,7 @@ class Store:
 
     async def raise_boot_epoch(self, at_least: int) -> int:
         """Raise the boot epoch to ``at_least``, durably, if it is lower; return it."""
-        self.boot_epoch = await self.write(partial(_raise_epoch, at_least=at_least))
+        self.boot_epoch = await self.write(partial(_raise_epoch, at_least=at_least), is_vital=True)
         return self.boot_epoch
 
     async def collect_blobs(self, grace_s: float = GRACE_S) -> int:

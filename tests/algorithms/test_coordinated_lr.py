@@ -173,6 +173,18 @@ def test_batches_that_give_the_residuals_away_are_refused() -> None:
     assert caught.group_contains(DataError, match="larger batches")
 
 
+def test_more_epochs_give_a_host_no_more_equations_about_the_labels() -> None:
+    """All its gradients are X_b^T d of two batches b: of the labels they show 2 x 4 numbers, whatever the epochs."""
+    x, _ = made()
+    state = run(params(epochs=12)).states[H1]
+    equations = np.zeros((state.taken, 4, len(x)))
+    for taken in range(state.taken):
+        rows = batch(state.seed, len(x), state.batches, taken)
+        equations[taken][:, rows] = x[rows, 2:].T
+    assert state.taken == 24
+    assert np.linalg.matrix_rank(equations.reshape(-1, len(x))) == 8
+
+
 def test_labels_other_than_0_and_1_are_refused() -> None:
     x, y = made()
     with pytest.raises(ExceptionGroup) as caught:

@@ -69,6 +69,19 @@ def test_a_random_state_fixes_the_split_and_a_seed_does_otherwise() -> None:
     assert run(DataSplitParams(), b"a") != run(DataSplitParams(), b"b")
 
 
+def test_a_stratified_split_that_hosts_see_is_not_drawn_from_what_they_know() -> None:
+    """With the stream known, the positions would show which rows have which label."""
+    label = np.array([0.0, 1.0] * 20)
+    data = {G: Splittable(40, label), H: Splittable(40)}
+    params = DataSplitParams(random_state=7, stratified=True)
+    one, two = (asyncio.run(simulate(data_split, params, data, seed=seed)).states[H] for seed in (b"a", b"b"))
+    assert one.train.tolist() != two.train.tolist()
+    alone = params.model_copy(update={"hetero_sync": False})
+    apart = {G: Splittable(40, label)}
+    one, two = (asyncio.run(simulate(data_split, alone, apart, seed=seed)).states[G] for seed in (b"a", b"b"))
+    assert one.train.tolist() == two.train.tolist()
+
+
 def test_a_host_with_other_rows_is_named() -> None:
     with pytest.raises(ExceptionGroup) as caught:
         asyncio.run(simulate(data_split, DataSplitParams(), {G: Splittable(4), H: Splittable(5)}))

@@ -69,6 +69,14 @@ def test_regression_errors_equal_scikit_learn() -> None:
     assert ours["rmse"] == pytest.approx(reference.root_mean_squared_error(label, prediction))
 
 
+@pytest.mark.parametrize("bad", [[], [1.0], [1.0, float("nan")], [float("inf"), 0.0]])
+def test_what_is_no_prediction_of_every_row_is_refused(bad: list[float]) -> None:
+    label = np.array([] if not bad else [1.0, 0.0])
+    for judge in (metrics.regression, metrics.multiclass):
+        with pytest.raises(DataError):
+            judge(label, np.array(bad))
+
+
 def test_a_long_curve_is_thinned_but_keeps_its_ends() -> None:
     random = np.random.default_rng(0)
     label, score = (random.random(5000) < 0.4).astype(float), random.random(5000)

@@ -6,6 +6,7 @@ python tests/campaigns/fuzz_decoders.py --inputs 100000 [--seed N] [--target NAM
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import resource
 import sys
@@ -17,16 +18,27 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 
+from partyd.components import COMPONENTS
 from partyd.crypto.paillier import Ciphertexts, PublicKey, generate_keypair
 from partyd.crypto.prg import Prg
-from partyd.errors import BadValue, CryptoError, PartydError
+from partyd.errors import BadValue, CryptoError, JobRejected, PartydError
 from partyd.federation.driver import Checkpoint, StageState
+from partyd.federation.header import decode_header, encode_header
+from partyd.jobs.spec import parse_dag_text, read_dag
+from partyd.types import GUEST, HOST, Address, MessageId
 from partyd.wire.arrays import Floats, Words
 from partyd.wire.codec import BigInt, Record
+from partyd.wire.records import Ack, First, More, Ping, Progress
+from partyd.wire.records import Record as DeliveryRecord
+from partyd.wire.records import decode as decode_record
+from partyd.wire.records import encode as encode_record
+from tests.e2e.federation import toy
+from tests.e2e.vertical import dag
 from tests.wire.fuzz import DECODERS, Decoder, run
 
 SLOWEST_S = 0.5
 GROWTH_MIB = 64
+MESSAGE = MessageId("job", "task_0", 0, "train/iteration/7", "Forward", Address("9999", HOST), Address("10000", GUEST))
 
 
 class Tensor(Record):
@@ -75,6 +87,23 @@ def _under(key: PublicKey) -> Callable[[bytes], object]:
     return decode
 
 
+def _records() -> list[DeliveryRecord]:
+    return [
+        First(7, 1, 5, 1, bytes(32), encode_header(MESSAGE), b"hello"),
+        More(7, 1, 1, b"world"),
+        Ping(3),
+        Ack(5, 1 << 20, 3, (), (Progress(7, 1, 1, False),)),
+    ]
+
+
+def _header(data: bytes) -> object:
+    return decode_header(data, MESSAGE.source, MESSAGE.destination)
+
+
+def _job(data: bytes) -> object:
+    return read_dag(parse_dag_text(data.decode("utf-8", "replace"), "the job"), COMPONENTS)
+
+
 def targets() -> dict[str, Decoder]:
     """Return every target by name; a new decoder gets a line here."""
     tensor = Tensor(floats=np.arange(12.0).reshape(3, 4), words=np.zeros((2, 0), dtype=np.uint64))
@@ -89,6 +118,9 @@ def targets() -> dict[str, Decoder]:
         _target("ciphertexts", Sealed, Sealed(c=sealed)),
         Decoder("ciphertexts under a key", _under(_key()), BadValue, [sealed.to_bytes()]),
         _target("checkpoint", Checkpoint, checkpoint),
+        Decoder("delivery record", decode_record, BadValue, [encode_record(bytes(8), record) for record in _records()]),
+        Decoder("message header", _header, BadValue, [encode_header(MESSAGE)]),
+        Decoder("job", _job, JobRejected, [json.dumps({"dag": document}).encode() for document in (dag(), toy())]),
         *DECODERS,
     ]
     return {decoder.name: decoder for decoder in found}

@@ -142,6 +142,8 @@ def test_bad_messages_are_refused():
         dataclasses.replace(garbled, tables=garbled.tables[:-1]),
         dataclasses.replace(garbled, tables=garbled.tables.astype(np.int64)),
         dataclasses.replace(garbled, colours=garbled.colours[:, :1]),
+        dataclasses.replace(garbled, colours=garbled.colours + np.uint8(2)),
+        dataclasses.replace(garbled, colours=garbled.colours.astype(np.int64)),
         dataclasses.replace(garbled, key=b""),
         dataclasses.replace(garbled, seed=b""),
     ):

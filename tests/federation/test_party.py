@@ -47,6 +47,11 @@ def test_what_a_role_may_not_send_fails_at_once() -> None:
         asyncio.run(party(G).recv(Reply))
 
 
+def test_the_context_is_the_same_at_every_party_and_another_in_another_attempt() -> None:
+    assert party(G).context == party(H1, seed=b"1" * 32).context
+    assert len({party(G).context, party(G, attempt=1).context}) == 2
+
+
 def test_gather_returns_every_senders_message_and_notes_what_was_consumed() -> None:
     async def talk() -> None:
         network = MemoryNetwork(Faults())

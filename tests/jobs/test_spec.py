@@ -110,3 +110,25 @@ def test_knows_who_takes_part() -> None:
     toy = COMPONENTS["toy_example"]
     assert spec.dag.takes_part("toy_0", Address("10000", GUEST), toy)
     assert not spec.dag.takes_part("toy_0", Address("1", ARBITER), toy)
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a b", "é", "x" * 129, "a\n"])
+def test_a_tasks_name_must_fit_into_every_message_of_it(name: str) -> None:
+    dag = {
+        "parties": [{"role": "guest", "party_id": ["10000"]}, {"role": "host", "party_id": ["9999"]}],
+        "tasks": {name: {"component_ref": "toy_example"}},
+    }
+    with pytest.raises(JobRejected, match="a task's name is 1 to 128"):
+        read_dag({"dag": dag}, COMPONENTS)
+
+
+@pytest.mark.parametrize(
+    "text", ["a: &a [x]\nb: [*a, *a]", "[" * 100_000, "- " * 100_000, '{"a":' * 100_000, "1" * 5000, "2020-99-99"]
+)
+def test_texts_made_to_exhaust_the_reader_are_refused(text: str) -> None:
+    with pytest.raises(JobRejected, match="neither YAML nor JSON"):
+        parse_dag_text(text, "the file")
+
+
+def test_flow_style_yaml_that_begins_like_json_is_read() -> None:
+    assert parse_dag_text("{a: [1, 2], b: x}", "the file") == {"a": [1, 2], "b": "x"}

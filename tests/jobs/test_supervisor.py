@@ -360,7 +360,7 @@ def test_control_messages_are_applied_when_the_disk_has_room_again(
 
 
 @pytest.mark.parametrize(
-    "result", [Exit("done"), Exit("failed", "data", "no table"), DataError("no"), OSError(28, "x")]
+    "result", [Exit("done"), Exit("failed", "data", "no table"), DataError("no"), OSError(28, "x"), KeyError("gone")]
 )
 def test_a_tasks_result_survives_a_full_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, result: Exit | Exception
@@ -459,6 +459,17 @@ def test_a_later_life_goes_on_with_open_jobs_and_erases_what_was_left(tmp_path: 
             attempt = await second.store.read(lambda store: store.attempt("old", "t"))
             assert attempt is not None
             assert attempt.seed == b""
+
+    run_fast(scenario)
+
+
+def test_a_job_of_a_version_that_cannot_be_read_does_not_stop_the_start(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with desk(tmp_path) as first:
+            await first.store.write(lambda store: store.save_job("strange", "running", b"{}"))
+        async with desk(tmp_path) as second:
+            assert not second.supervisor.admit(MessageId("strange", "", 0, "s", "JobStart", GUEST, HOST))
+            await begin(second)
 
     run_fast(scenario)
 

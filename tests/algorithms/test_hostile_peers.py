@@ -1,0 +1,148 @@
+"""A peer that sends what no honest one would: every algorithm ends with an error that says so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from partyd.algorithms.coordinated_lr import Forward, HostLoss, Residual, Rounds, coordinated_lr
+from partyd.algorithms.data_split import Split, data_split
+from partyd.algorithms.linear_score import HostScore, linear_score
+from partyd.algorithms.millionaires import millionaires
+from partyd.algorithms.psi import HostPoints, Plan, Reblinded, psi
+from partyd.algorithms.secure_sum import GuestShare, HostShare, HostSum, secure_sum
+from partyd.crypto.paillier import Ciphertexts
+from partyd.errors import BadValue, CryptoError, DataError, PartydError
+from partyd.federation.algorithm import Algorithm
+from partyd.federation.message import Message
+from partyd.federation.party import Party
+from partyd.federation.simulate import simulate
+from partyd.protocols.secure_compare import BitChoice, GarbledGates, OutputLabels
+from partyd.types import Address
+from tests.conformance.examples import EXAMPLES, H1, G
+
+Change = Callable[[Message], Message]
+PATIENCE_S = 60.0
+"""A run that would wait for ever is a failure."""
+
+
+@pytest.fixture
+def forged(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Change], None]]:
+    """Let every message be changed by a function before it is sent."""
+    honest = Party.send
+
+    def install(change: Change) -> None:
+        async def send(self: Party, message: Message, to: Address | None = None) -> None:
+            await honest(self, change(message), to)
+
+        monkeypatch.setattr(Party, "send", send)
+
+    yield install
+
+
+def field(kind: type[Message], name: str, change: Callable[[Any], object]) -> Change:
+    """Return the forgery that changes one field of one kind."""
+
+    def forge(message: Message) -> Message:
+        if not isinstance(message, kind):
+            return message
+        return message.model_copy(update={name: change(getattr(message, name))})
+
+    return forge
+
+
+def refused(algorithm: Algorithm[Any], error: type[PartydError], match: str, data: Any = None) -> None:
+    """Run the conformance suite's example and insist on the error."""
+    example = EXAMPLES[algorithm.name]()
+    with pytest.raises(ExceptionGroup) as caught:
+        asyncio.run(asyncio.wait_for(simulate(algorithm, example.params, data or example.data), PATIENCE_S))
+    assert caught.group_contains(error, match=match)
+
+
+def with_bound(change: int) -> Callable[[Any], Ciphertexts]:
+    """Declare a bound of ``change`` bits more than is true."""
+    return lambda c: Ciphertexts.from_bytes(
+        Ciphertexts(c.fingerprint, c.exponent, c.bound_bits + change, len(c), c.to_bytes()[19:]).to_bytes()
+    )
+
+
+@pytest.mark.parametrize(("kind", "name"), [(Forward, "z"), (Residual, "d"), (HostLoss, "loss")])
+@pytest.mark.parametrize("change", [-40, 1])
+def test_bounds_that_the_receivers_masks_follow_are_not_the_senders_choice(
+    forged: Callable[[Change], None], kind: type[Message], name: str, change: int
+) -> None:
+    forged(field(kind, name, with_bound(change)))
+    refused(coordinated_lr, CryptoError, "bound in bits")
+
+
+@pytest.mark.parametrize("batches", [0, -1, 1 << 40])
+def test_the_arbiter_does_not_wait_for_batches_that_cannot_be(forged: Callable[[Change], None], batches: int) -> None:
+    forged(field(Rounds, "batches", lambda _: batches))
+    refused(coordinated_lr, BadValue, "batches an epoch")
+
+
+def test_a_proof_of_the_arbiters_key_does_not_serve_another_attempt(
+    forged: Callable[[Change], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Party, "context", property(lambda self: bytes([self.me.role.value]) * 32))
+    refused(coordinated_lr, CryptoError, "does not hold")
+
+
+@pytest.mark.parametrize("rounds", [1, 1 << 50])
+def test_psi_has_no_more_rounds_than_the_largest_set_takes(forged: Callable[[Change], None], rounds: int) -> None:
+    forged(field(Plan, "rounds", lambda _: rounds))
+    refused(psi, BadValue, "plans")
+
+
+@pytest.mark.parametrize("kind", [HostPoints, Reblinded])
+def test_a_host_cannot_put_one_point_into_two_chunks(forged: Callable[[Change], None], kind: type[Message]) -> None:
+    first: list[bytes] = []
+    forged(field(kind, "points", lambda points: (first.append(points), first[0][: len(points)])[1]))
+    ids = np.array([b"a", b"b", b"c", b"d"])
+    refused(psi, BadValue, "two chunks", {G: ids, H1: ids})
+
+
+@pytest.mark.parametrize("kind", [GuestShare, HostShare, HostSum])
+@pytest.mark.parametrize("count", [0, 2, 7])
+def test_shares_are_as_many_as_were_agreed(forged: Callable[[Change], None], kind: type[Message], count: int) -> None:
+    name = {GuestShare: "x2", HostShare: "y1"}.get(kind, "total")
+    forged(field(kind, name, lambda _: np.zeros(count, np.uint64)))
+    refused(secure_sum, BadValue, "shape")
+
+
+def test_a_part_of_a_split_is_a_list(forged: Callable[[Change], None]) -> None:
+    forged(field(Split, "train", lambda rows: rows.reshape(1, -1)))
+    refused(data_split, BadValue, "list of rows")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "change"),
+    [
+        (BitChoice, "point", lambda point: point[:31]),
+        (BitChoice, "columns", lambda columns: columns[:, :1]),
+        (GarbledGates, "colours", lambda colours: colours + np.uint8(2)),
+        (GarbledGates, "colours", lambda colours: colours ^ np.uint8(1)),
+        (GarbledGates, "key", lambda key: key[:15]),
+        (OutputLabels, "labels", lambda labels: labels ^ np.uint64(2)),
+    ],
+)
+def test_what_is_no_step_of_a_comparison_is_refused(
+    forged: Callable[[Change], None], kind: type[Message], name: str, change: Callable[[Any], object]
+) -> None:
+    forged(field(kind, name, change))
+    refused(millionaires, CryptoError, "refuse")
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(2, 4), (4, 2), (3, 2)])
+def test_unequal_counts_are_noticed_before_anything_is_compared(ours: int, theirs: int) -> None:
+    data = {G: np.arange(ours, dtype=np.uint64), H1: np.arange(theirs, dtype=np.uint64)}
+    refused(millionaires, DataError, "bring equally many", data)
+
+
+def test_a_score_for_every_row_or_none(forged: Callable[[Change], None]) -> None:
+    forged(field(HostScore, "z", lambda z: z[:1]))
+    refused(linear_score, BadValue, "another number of rows")
