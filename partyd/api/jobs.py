@@ -128,7 +128,7 @@ class Jobs:
         """Return rows of an output table from row ``begin``, to the owner."""
         node, record = await self._find(request)
         task = self._named_task(record, request)
-        port = request.query.get("output_key") or self._first_data_port(record, task)
+        port = request.query.get("output_key") or self._first_table(node, record, task)
         table = await asyncio.to_thread(node.runner.read_output, record.job, task, port)
         begin = number(request.query, "begin", 0, 1 << 40)
         end = min(begin + number(request.query, "limit", PREVIEW_ROWS, PREVIEW_ROWS), len(table))
@@ -161,12 +161,12 @@ class Jobs:
             raise JobError(f"job {record.job} has no task {task!r}; its tasks are {', '.join(record.tasks)}")
         return task
 
-    def _first_data_port(self, record: JobRecord, task: str) -> str:
+    def _first_table(self, node: SiteNode, record: JobRecord, task: str) -> str:
         component = COMPONENTS[record.spec.dag.tasks[task].component_ref]
         for port in component.outputs:
-            if port.kind is Kind.DATA and port.roles & record.me.role:
+            if port.kind is Kind.DATA and node.runner.has_output(record, task, port.name, port.kind):
                 return port.name
-        raise DataError(f"task {task} gives no table out at {record.me}")
+        raise DataError(f"task {task} has given no table out at {record.me}")
 
     def _job(self, node: SiteNode, record: JobRecord) -> JsonObject:
         reason = record.reason

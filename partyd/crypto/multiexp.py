@@ -5,8 +5,9 @@ long products: x y = x_0 y_0 + (x_0 y_1 + x_1 y_0) n (mod n^2), three products a
 which takes a tenth to a third less time than one product and one reduction of the full length. ``root`` is the n whose
 square is the modulus.
 
-Numbers that many products take from a table are kept as *units* (a, t), which stands for a (1 + t n): in a product the
-t of all factors add up, and what is left, x a = x_0 a + x_1 a n, takes two products and two reductions.
+Numbers that many products take from a table are kept as *units* (a, t), which stands for a (1 + t n) with a below n: in
+a product the t of all factors add up, and what is left is to multiply x by a, half as long. That takes two thirds of
+the time of a split product.
 
 ``products_of_powers`` computes P_j = prod_i b_i^(x_ij) for a whole matrix of signed machine words, which is what
 ``X.T @ [[d]]`` is under Paillier. Two methods share the work (Bernstein, "Pippenger's exponentiation algorithm",
@@ -54,19 +55,19 @@ class FixedBase:
             (unit,) = _units([base], root)
             row = _series(unit, unit, 255, root)
             self._rows.append([(mpz(1), mpz(0)), *(power for power, _ in row)])
-            base = _from_unit(row[-1][0], root) * base % (root * root)
+            base = _finished(*row[-1][0], root) * base % (root * root)
 
     def powers(self, exponents: bytes) -> list[mpz]:
         """Return base^a for each ``size`` bytes of ``exponents``, read as a little-endian number a."""
-        size, root, rows = len(self._rows), self._root, self._rows
+        size, root, rows, modulus = len(self._rows), self._root, self._rows, self._root**2
         results = []
         for start in range(0, len(exponents), size):
-            (low, high), total = ONE, mpz(0)
+            product, total = mpz(1), mpz(0)
             for row, digit in zip(rows, exponents[start : start + size], strict=True):
                 a, t = row[digit]
-                carry, rest = gmpy2.f_divmod(low * a, root)
-                low, high, total = rest, (high * a + carry) % root, total + t
-            results.append(low + (high + low * total) % root * root)
+                product = product * a % modulus
+                total += t
+            results.append(_finished(product, total, root))
         return results
 
 
@@ -91,9 +92,9 @@ def _series(first: tuple[Unit, mpz], ratio: tuple[Unit, mpz], count: int, root: 
     return series
 
 
-def _from_unit(unit: Unit, root: mpz) -> mpz:
-    a, t = unit
-    return a + a * t % root * root
+def _finished(product: mpz, total: mpz, root: mpz) -> mpz:
+    """Return product (1 + total n) modulo n^2."""
+    return (product + product * total % root * root) % (root * root)
 
 
 def _split(number: mpz, root: mpz) -> Split:
@@ -224,16 +225,14 @@ def _interleave(table: list[Unit], per_base: int, digits: NDArray[np.int16], roo
     positions, rows = np.nonzero(digits > 0)
     counts = np.bincount(positions, minlength=len(digits)).tolist()
     factors = iter((rows * per_base + (digits[positions, rows] >> 1)).tolist())
-    (low, high), total = ONE, mpz(0)
+    product, total, modulus = mpz(1), mpz(0), root * root
     for count in counts:
-        if high or low != 1:
-            low, high = _square((low, high), root)
-        total = 2 * total
+        product, total = product * product % modulus, 2 * total
         for factor in islice(factors, count):
             a, t = table[factor]
-            carry, rest = gmpy2.f_divmod(low * a, root)
-            low, high, total = rest, (high * a + carry) % root, total + t
-    return low + (high + low * total) % root * root
+            product = product * a % modulus
+            total += t
+    return _finished(product, total, root)
 
 
 def _pippenger(bases: Sequence[mpz], exponents: NDArray[np.int64], root: mpz, plan: Plan) -> list[mpz]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ PATIENCE_S = 60.0
 
 
 @pytest.fixture
-def forged(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Change], None]]:
+def forged(monkeypatch: pytest.MonkeyPatch) -> Callable[[Change], None]:
     """Let every message be changed by a function before it is sent."""
     honest = Party.send
 
@@ -41,7 +41,7 @@ def forged(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Change], None]
 
         monkeypatch.setattr(Party, "send", send)
 
-    yield install
+    return install
 
 
 def field(kind: type[Message], name: str, change: Callable[[Any], object]) -> Change:

@@ -51,7 +51,7 @@ def test_a_job_with_a_party_nobody_pinned_is_refused_with_the_command_to_run(fed
 
 
 def test_stop_ends_the_job_at_every_party(federation: Federation) -> None:
-    dag = toy(host="9999", data_num=20_000_000)
+    dag = toy(host="9999", data_num=1_000_000)
     dag["tasks"] |= {
         f"toy_{i}": {"component_ref": "toy_example", "dependent_tasks": [f"toy_{i - 1}"]} for i in range(1, 20)
     }
