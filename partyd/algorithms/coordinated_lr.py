@@ -28,6 +28,14 @@ Verdict            guest, others         whether training stops here (at the end
 
 The numbers that travel are integers of a fixed scale, the order of every sum is fixed, and every ciphertext is
 re-randomised before it leaves; so the same seed gives the same model bit for bit whatever was repeated or lost.
+
+The batches are drawn once and are the same in every epoch. So all that a party ever learns of labels y and of the
+others' features goes through X_b^T of its own features in the batches b: as many numbers as batches times columns, not
+more with more epochs. Bounds in the ciphertexts' headers follow from parameters and row counts, and are insisted on.
+
+Early stopping compares the epoch's mean loss without the penalty (FATE: the sum of the batches' losses with it), for
+any number of hosts; "weight_diff" asks that no weight of any party moved ``tol`` in any step (FATE: that the norm of
+the epoch's change of all weights together is below it).
 """
 
 from __future__ import annotations
@@ -461,7 +469,12 @@ coordinated_lr = Algorithm(
     ),
     coalitions=(
         "The arbiter holds the private key: with the guest it can open the hosts' scores, with a host the residuals "
-        "and so the labels. Over many epochs a party collects more equations about the same rows than one gradient "
-        "gives; batches are refused that have no more rows than the party has columns."
+        "and so the labels. Batches are the same in every epoch, so that a party gets no more equations about labels "
+        "or scores than batches times its columns, and batches are refused that have no more rows than it has columns. "
+        "A batch of fewer than about thirty rows a column still fixes 0/1 labels in principle, and a column that is "
+        "zero, or constant, on all but a few rows of a batch (a rare category) shows those rows' residuals: take large "
+        "batches, drop rare categories. A party that breaks the protocol can have the arbiter decrypt other "
+        "ciphertexts than its gradient, a host thus the residuals, and the arbiter can return false "
+        "gradients: that is outside what is promised."
     ),
 )

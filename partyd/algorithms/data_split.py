@@ -173,7 +173,7 @@ data_split = Algorithm(
         Disclosure(
             HOST,
             "which of the common rows are for training, validation and test (a stratified split draws within each "
-            "label, but the positions of all labels are mixed)",
+            "label, from a seed that only the guest knows, and the positions of all labels are mixed)",
             Split,
         ),
     ),

@@ -112,5 +112,8 @@ linear_score = Algorithm(
             GUEST, "the sum of the hosts' scores of every row; with a single host, that host's scores", HostScore
         ),
     ),
-    coalitions="The guest together with all hosts but one learns that one's scores.",
+    coalitions=(
+        "The guest together with all hosts but one learns that one's scores. Scores of as many rows as that host has "
+        "features give its weights to whoever knows the rows' features."
+    ),
 )

@@ -66,5 +66,9 @@ millionaires = Algorithm(
     programs={GUEST: Program(Compared, start, guest), HOST: Program(Compared, start, host)},
     messages=MESSAGES,
     disclosures=DISCLOSURES,
-    coalitions="There are two parties. Whoever may ask again with other numbers finds the other's number by bisection.",
+    coalitions=(
+        "There are two parties. Whoever may ask again with other numbers finds the other's number by bisection. "
+        "A party that breaks the protocol can learn more than the order: the guest by a false circuit (two bits of its "
+        "choice about each of the host's numbers), the host by false transfers (the guest's numbers)."
+    ),
 )

@@ -1,7 +1,7 @@
 """The shell of a task: typed artifacts in, parameters, algorithms, artifacts and metrics out.
 
-A component's name, parameters and ports are FATE 2.x's. It names the algorithms that it runs, so that the job contract
-can say what every role learns. ``run`` is called in a worker process with a `TaskContext` and may be called again after
+A component's name, parameters and ports are FATE 2.x's. It names the algorithms that it runs, which declare
+what every role learns. ``run`` is called in a worker process with a `TaskContext` and may be called again after
 a crash: the driver resumes its algorithms, and outputs are written whole or not at all.
 """
 

@@ -1,6 +1,6 @@
 """Who an address is: an Ed25519 key that signs, an X25519 key that agrees, and the fingerprint people compare.
 
-Each address (party id and role) has two unrelated key pairs. ``id`` signs party cards, job contracts and audit heads;
+Each address (party id and role) has two unrelated key pairs. ``id`` signs party cards, and how a job ended;
 its fingerprint is what a peer's administrator pins, compared out of band. ``kx`` is the static key of the encrypted
 channel. Neither is derived from the other, so losing one does not lose the other.
 

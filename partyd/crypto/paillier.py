@@ -3,8 +3,10 @@
 Encryption is c = (1 + m n) r mod n^2, where the obfuscator r is an n-th residue. Paillier takes r = u^n for a random
 u; this is ``obfuscation="full"``, and what `phe` does. Damgård, Jurik and Nielsen ("A generalization of Paillier's
 public-key system with applications to electronic voting", 2010, section 4.2) take r = h_s^a with h = -x^2 mod n for
-a random x, h_s = h^n mod n^2 and a random in [0, 2^ceil(|n|/2)): h^a is then statistically close to uniform in the
-group that h generates, and the scheme is as hard to break as Paillier's (decisional composite residuosity). That is
+a random x, h_s = h^n mod n^2 and a random in [0, 2^ceil(|n|/2)). The group that h generates has nearly 2^|n| elements,
+so h^a is not uniform in it; but exponents of half the length cannot be told from full ones unless n can be factored
+(Goldreich and Rosen, "On the security of modular exponentiation with application to the construction of pseudorandom
+generators", 2003), and so the scheme is as hard to break as Paillier's (decisional composite residuosity). That is
 ``djn_half``.
 
 ``djn448``, the default, draws a below 2^448. A short exponent adds one assumption: powers of h with 448-bit
@@ -16,6 +18,11 @@ constant. ``djn256`` (2x, kangaroo at 2^128) must be asked for by name.
 h is no free choice of the key's owner, who might pick one of small order so that re-randomised ciphertexts would
 show what was done to them: x is the output of SHAKE-256 on n, everybody derives h from n, and an h that arrives with
 a key must be that one. The proofs need x random, not secret.
+
+Re-randomising hides what was done to a ciphertext from whoever cannot take logarithms to the base h, which is
+everybody for keys made by ``generate_keypair``, their owner included. An owner who *made* p - 1 and q - 1 smooth can:
+for X^T [[d]] it sees the sums of X's columns times d's exponents plus one of 448 bits, and so roughly the sums of the
+columns of X. That is a malicious key owner, whom the protocols here do not cover; ``full`` obfuscation would.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class Prg:
         """Return ``count`` integers uniform in [0, 2^bits)."""
         width, spare = -(-bits // 8), -bits % 8
         data = self.take(width * count)
-        return [int.from_bytes(data[i : i + width], "little") >> spare for i in range(0, width * count, width or 1)]
+        return [int.from_bytes(data[i * width : (i + 1) * width], "little") >> spare for i in range(count)]
 
     def below(self, bound: int, count: int) -> list[int]:
         """Return ``count`` integers uniform in [0, bound), by rejection."""

@@ -101,7 +101,12 @@ def test_psi_has_no_more_rounds_than_the_largest_set_takes(forged: Callable[[Cha
 @pytest.mark.parametrize("kind", [HostPoints, Reblinded])
 def test_a_host_cannot_put_one_point_into_two_chunks(forged: Callable[[Change], None], kind: type[Message]) -> None:
     first: list[bytes] = []
-    forged(field(kind, "points", lambda points: (first.append(points), first[0][: len(points)])[1]))
+
+    def repeated(points: bytes) -> bytes:
+        first.append(points)
+        return first[0][: len(points)]
+
+    forged(field(kind, "points", repeated))
     ids = np.array([b"a", b"b", b"c", b"d"])
     refused(psi, BadValue, "two chunks", {G: ids, H1: ids})
 
@@ -109,7 +114,7 @@ def test_a_host_cannot_put_one_point_into_two_chunks(forged: Callable[[Change], 
 @pytest.mark.parametrize("kind", [GuestShare, HostShare, HostSum])
 @pytest.mark.parametrize("count", [0, 2, 7])
 def test_shares_are_as_many_as_were_agreed(forged: Callable[[Change], None], kind: type[Message], count: int) -> None:
-    name = {GuestShare: "x2", HostShare: "y1"}.get(kind, "total")
+    name = {"GuestShare": "x2", "HostShare": "y1"}.get(kind.__name__, "total")
     forged(field(kind, name, lambda _: np.zeros(count, np.uint64)))
     refused(secure_sum, BadValue, "shape")
 

@@ -1,6 +1,6 @@
 """Measure durable, encrypted delivery between two daemons' post offices through a real broker.
 
-    python tests/bench/bench_delivery.py [--broker embedded|mosquitto] [--mib 256] [--small 4000]
+    python -m tests.bench.bench_delivery [--broker embedded|mosquitto] [--mib 256] [--small 4000]
 
 Two processes (sender and receiver), each with its own store on disk, keys and sessions, and a broker between them.
 Prints goodput of one large message (from `send` to the receiver's acknowledgement after fsync), durable 1 KiB messages
@@ -144,7 +144,7 @@ def main() -> None:
         broker = subprocess.Popen(run, pass_fds=[writing], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.close(writing)
         port = int(os.read(reading, 16))
-        receiver = subprocess.Popen([sys.executable, __file__, "--receive", str(port), "--dir", str(folder)])
+        receiver = subprocess.Popen([sys.executable, "-m", "tests.bench.bench_delivery", "--receive", str(port), "--dir", str(folder)])
         try:
             asyncio.run(office(folder, SENDER, port, lambda node: send(node, options.mib, options.small)))
         finally:

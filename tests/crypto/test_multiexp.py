@@ -79,6 +79,13 @@ def test_powers_of_each(exponents):
     assert powers_of_each(values, exponents, MODULUS) == expected
 
 
+def test_a_base_that_is_no_unit_is_refused():
+    with pytest.raises(CryptoError):
+        FixedBase(ROOT * 3, ROOT, 3)
+    with pytest.raises(CryptoError):
+        products_of_powers([ROOT] * 3, np.array([[5, -3]] * 3), ROOT)
+
+
 @given(st.lists(st.binary(min_size=3, max_size=3), max_size=5))
 def test_fixed_base(exponents):
     table = FixedBase(mpz(7), ROOT, 3)

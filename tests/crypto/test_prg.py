@@ -48,6 +48,10 @@ def test_fresh_streams_differ():
     assert Prg.fresh().take(16) != Prg.fresh().take(16)
 
 
+def test_integers_of_no_bits_are_as_many_zeros():
+    assert Prg(SEED, "i").integers(0, 3) == [0, 0, 0]
+
+
 @given(st.integers(0, 130), st.integers(0, 40))
 def test_integers_stay_within_their_bits(bits, count):
     drawn = Prg(SEED, "i").integers(bits, count)
