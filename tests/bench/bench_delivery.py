@@ -144,7 +144,9 @@ def main() -> None:
         broker = subprocess.Popen(run, pass_fds=[writing], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.close(writing)
         port = int(os.read(reading, 16))
-        receiver = subprocess.Popen([sys.executable, "-m", "tests.bench.bench_delivery", "--receive", str(port), "--dir", str(folder)])
+        receiver = subprocess.Popen(
+            [sys.executable, "-m", "tests.bench.bench_delivery", "--receive", str(port), "--dir", str(folder)]
+        )
         try:
             asyncio.run(office(folder, SENDER, port, lambda node: send(node, options.mib, options.small)))
         finally:
