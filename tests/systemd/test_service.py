@@ -94,7 +94,7 @@ def test_a_reload_keeps_it_alive(tmp_path: Path) -> None:
         running.until("WATCHDOG=1")
         running.until("WATCHDOG=1")
         assert running.process.poll() is None
-        assert "peers_reloaded" in running.events()
+        assert "cards_refreshed" in running.events()
 
 
 @pytest.mark.parametrize("failpoint", ["block_loop", "block_probe"])
