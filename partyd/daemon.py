@@ -66,7 +66,6 @@ class Daemon:
         self.nodes: dict[Address, Node] = {}
         self.transport = self._transport()
         self._stop = asyncio.Event()
-        self._started = time.monotonic()
 
     async def serve(self) -> None:
         """Start, say that it is ready, and serve until SIGTERM or SIGINT."""

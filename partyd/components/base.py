@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -54,8 +54,6 @@ class Component:
     inputs: tuple[Port, ...] = ()
     outputs: tuple[Port, ...] = ()
     algorithms: tuple[Algorithm[Any], ...] = ()
-    label_roles: Role = field(default=Role(0))
-    """Roles whose parameters stay with their owner: each party gives its own."""
 
 
 class DataSource(Protocol):

@@ -90,5 +90,4 @@ millionaires = Component(
     inputs=(Port("input_data", Kind.DATA, BOTH, optional=True),),
     outputs=(Port("output_data", Kind.DATA, BOTH),),
     algorithms=(comparison,),
-    label_roles=BOTH,
 )

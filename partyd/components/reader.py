@@ -32,5 +32,4 @@ reader = Component(
     ReaderParams,
     run,
     outputs=(Port("output_data", Kind.DATA, GUEST | HOST),),
-    label_roles=GUEST | HOST,
 )

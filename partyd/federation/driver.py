@@ -8,7 +8,6 @@ that was under way is repeated from stored messages (architecture §4).
 
 from __future__ import annotations
 
-import hashlib
 from typing import Protocol, TypeVar
 
 from partyd.errors import LocalProtocolError
@@ -91,11 +90,3 @@ class Driver:
         self._rounds += 1
         checkpoint = Checkpoint(stages=list(self._done.values()))
         await self._journal.save(self._rounds, scope, checkpoint.to_bytes(), self._party.consumed)
-
-
-def pin_of(*parts: bytes) -> bytes:
-    """Return the digest of code version, parameters and data to which an attempt is pinned (architecture §4 rule 5)."""
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(len(part).to_bytes(8, "big") + part)
-    return digest.digest()

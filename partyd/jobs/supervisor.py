@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 import structlog
 from pydantic import ValidationError
 
-from partyd.components.base import Component, JsonObject
+from partyd.components.base import Component
 from partyd.errors import BadValue, JobError, JobRejected, PartydError, RemoteProtocolError, StoreError, StoreFull
 from partyd.federation.insist import insist
 from partyd.federation.office import PostOffice
@@ -440,14 +440,3 @@ def _erase(store: Transaction, job: str) -> None:
     store.abandon_mail(job)
     store.forget_mail(job)
     store.delete_document(ERASING, job)
-
-
-def summary(record: JobRecord) -> JsonObject:
-    """Return the short form of a job for lists."""
-    return {
-        "job_id": record.job,
-        "status": record.status.value,
-        "role": record.me.role.label,
-        "party_id": record.me.party_id,
-        "create_time": record.created_at,
-    }

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from partyd.components.base import Component, Kind
-from partyd.errors import DataError, LocalProtocolError, PartydError
+from partyd.errors import DataError, LocalProtocolError
 from partyd.federation.office import INLINE_BYTES, PostOffice
 from partyd.federation.rows import BlobRef, Body
 from partyd.jobs.diary import Diary
@@ -47,7 +47,6 @@ class TaskRun:
     diary: Diary
     attempt: int = 0
     rounds: int = 0
-    exit: Exit | None = None
 
 
 @dataclass
@@ -241,8 +240,3 @@ class _Handler:
 
     async def _log(self, level: str, line: str) -> None:
         self._run.diary.log(str(level)[:16], str(line))
-
-
-def is_refusal(error: PartydError) -> bool:
-    """Return whether an error means that the job itself is at fault, not this daemon."""
-    return error.code in ("job_rejected", "data")

@@ -8,7 +8,7 @@ import pytest
 
 from partyd.errors import BadValue, LocalProtocolError
 from partyd.federation.algorithm import Algorithm, Disclosure, Params, Program, State
-from partyd.federation.driver import Checkpoint, Driver, pin_of
+from partyd.federation.driver import Checkpoint, Driver
 from partyd.federation.message import Message
 from partyd.federation.party import Party
 from partyd.federation.simulate import Faults, MemoryJournal, MemoryNetwork, MemoryPost, MemoryReporter, simulate
@@ -114,8 +114,3 @@ def test_a_message_to_a_role_that_takes_no_part_cannot_be_registered() -> None:
     learns = (Disclosure(HOST, "n", ToHost),)
     with pytest.raises(LocalProtocolError, match="outside the algorithm's roles"):
         Algorithm("x", "1", Rounds, {GUEST: Program(Total, start, step)}, (ToHost,), learns)
-
-
-def test_a_pin_follows_every_part_and_its_place() -> None:
-    assert pin_of(b"ab", b"c") != pin_of(b"a", b"bc")
-    assert pin_of(b"a") == pin_of(b"a")
