@@ -1,6 +1,6 @@
 """Measure durable, encrypted delivery between two daemons' post offices through a real broker.
 
-    python -m tests.bench.bench_delivery [--broker embedded|mosquitto] [--mib 256] [--small 4000]
+    python -m tests.bench.bench_delivery [--broker embedded|mosquitto] [--mib 256] [--small 4000] [--chunk-kib 512]
 
 Two processes (sender and receiver), each with its own store on disk, keys and sessions, and a broker between them.
 Prints goodput of one large message (from `send` to the receiver's acknowledgement after fsync), durable 1 KiB messages
@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 from partyd import log as logs
-from partyd.config import Settings
+from partyd.config import DeliverySettings, Settings
 from partyd.jobs.workers import Workers
 from partyd.node import Node
 from partyd.standalone import Member, introduce
@@ -34,13 +34,14 @@ def members(folder: Path) -> list[Member]:
     return [Member(a, folder / f"{a.role.label}-{a.party_id}", 0) for a in (SENDER, RECEIVER)]
 
 
-async def office(folder: Path, me: Address, port: int, work) -> None:  # type: ignore[no-untyped-def]
+async def office(folder: Path, me: Address, port: int, chunk_kib: int, work) -> None:  # type: ignore[no-untyped-def]
     """Run one daemon's post office and ``work`` beside it."""
     password = (folder / "broker" / "parties" / me.party_id / "password").read_text().strip()
     security = TransportSecurity(username=me.party_id, password=password)
     transport = open_transport(f"mqtt://127.0.0.1:{port}", [me], security)
     state = next(m.state_dir for m in members(folder) if m.address == me)
-    settings = Settings(party_id=me.party_id, roles=(me.role,), state_dir=state)
+    delivery = DeliverySettings(chunk_bytes=chunk_kib << 10)
+    settings = Settings(party_id=me.party_id, roles=(me.role,), state_dir=state, delivery=delivery)
     node = await Node.open(me, settings, transport, Workers())
     node.office._watch.admit = lambda message: True
     async with asyncio.TaskGroup() as group:
@@ -121,12 +122,13 @@ def main() -> None:
     parser.add_argument("--broker", choices=["embedded", "mosquitto"], default="embedded")
     parser.add_argument("--mib", type=int, default=256)
     parser.add_argument("--small", type=int, default=4000)
+    parser.add_argument("--chunk-kib", type=int, default=512)
     parser.add_argument("--dir", type=Path)
     parser.add_argument("--receive", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     logs.configure("warning")
     if options.receive:
-        asyncio.run(office(options.dir, RECEIVER, options.receive, forever))
+        asyncio.run(office(options.dir, RECEIVER, options.receive, options.chunk_kib, forever))
         return
     with tempfile.TemporaryDirectory(dir=options.dir) as name:
         folder = Path(name)
@@ -144,11 +146,12 @@ def main() -> None:
         broker = subprocess.Popen(run, pass_fds=[writing], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.close(writing)
         port = int(os.read(reading, 16))
-        receiver = subprocess.Popen(
-            [sys.executable, "-m", "tests.bench.bench_delivery", "--receive", str(port), "--dir", str(folder)]
-        )
+        receive = [sys.executable, "-m", "tests.bench.bench_delivery", "--receive", str(port), "--dir", str(folder)]
+        receiver = subprocess.Popen([*receive, "--chunk-kib", str(options.chunk_kib)])
         try:
-            asyncio.run(office(folder, SENDER, port, lambda node: send(node, options.mib, options.small)))
+            asyncio.run(
+                office(folder, SENDER, port, options.chunk_kib, lambda node: send(node, options.mib, options.small))
+            )
         finally:
             receiver.terminate()
             receiver.wait()
