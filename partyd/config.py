@@ -156,7 +156,7 @@ class DeliverySettings(Section):
 
     window_bytes: Annotated[Size, Field(ge=MIB)] = 16 * MIB
     """Bytes sent and not yet acknowledged."""
-    chunk_bytes: Annotated[Size, Field(ge=4 * KIB, le=MIB)] = 512 * KIB
+    chunk_bytes: Annotated[Size, Field(ge=4 * KIB, le=MIB)] = 960 * KIB
     """The largest piece of a message in one frame; the broker must let a little more through."""
     inbox_quota_bytes: Annotated[Size, Field(ge=MIB)] = 4 * GIB
     """Received and not yet used by a job; beyond it the peer is told to wait."""

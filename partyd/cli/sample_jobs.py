@@ -45,7 +45,7 @@ def breast_lr(guest: str, host: str, arbiter: str, *, namespace: str = "demo") -
         "psi_0": {"component_ref": "psi", "inputs": _inputs(input_data=("reader_0", "output_data"))},
         "data_split_0": {
             "component_ref": "data_split",
-            "parameters": {"train_size": 0.7, "test_size": 0.3, "stratified": True, "random_state": 42},
+            "parameters": {"train_size": 0.7, "test_size": 0.3, "random_state": 42},
             "inputs": _inputs(input_data=("psi_0", "output_data")),
         },
         "feature_scale_0": {

@@ -1,6 +1,6 @@
 """Measure durable, encrypted delivery between two daemons' post offices through a real broker.
 
-    python -m tests.bench.bench_delivery [--broker embedded|mosquitto] [--mib 256] [--small 4000] [--chunk-kib 512]
+    python -m tests.bench.bench_delivery [--broker embedded|mosquitto] [--mib 256] [--small 4000] [--chunk-kib 960]
 
 Two processes (sender and receiver), each with its own store on disk, keys and sessions, and a broker between them.
 Prints goodput of one large message (from `send` to the receiver's acknowledgement after fsync), durable 1 KiB messages
@@ -122,7 +122,7 @@ def main() -> None:
     parser.add_argument("--broker", choices=["embedded", "mosquitto"], default="embedded")
     parser.add_argument("--mib", type=int, default=256)
     parser.add_argument("--small", type=int, default=4000)
-    parser.add_argument("--chunk-kib", type=int, default=512)
+    parser.add_argument("--chunk-kib", type=int, default=960)
     parser.add_argument("--dir", type=Path)
     parser.add_argument("--receive", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
