@@ -184,7 +184,21 @@ class PostOffice:
         if len(body) > INLINE_BYTES:
             kept = BlobRef(await asyncio.to_thread(self._store.blobs.write, body), len(body))
         posted = await self._store.write(lambda mail: self.post(mail, message, kept))
-        self.dispatch(message, posted, kept)
+        if posted.is_new:
+            self.dispatch(message, posted, kept)
+        else:
+            await self._dispatch_again(message.destination, posted.seq)
+
+    async def _dispatch_again(self, peer: Address, seq: int) -> None:
+        """Deliver a message that was there already, unless that is under way or done: its first sender may have been
+        cancelled, its worker killed, after the commit and before the delivery."""
+        link = self.links.get(peer)
+        if link is None or seq in link.waiting:
+            return
+        rows = await self._store.read(lambda mail: mail.unacknowledged(peer, seq - 1, 1, self.me))
+        if rows and rows[0].seq == seq and seq not in link.waiting:
+            self._submit(link, rows[0])
+            link.wake.set()
 
     def post(self, mail: MailWriter, message: MessageId, body: Body) -> Posted:
         """Write a message to the outbox as part of the caller's transaction; call `dispatch` once it is committed."""

@@ -112,6 +112,28 @@ def test_the_first_write_under_an_identity_is_the_one_that_arrives(tmp_path: Pat
     run_fast(scenario)
 
 
+def test_a_send_cancelled_after_its_commit_is_delivered_when_it_is_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker dies between the commit and the delivery; its successor sends the same message again."""
+
+    async def scenario() -> None:
+        async with two_sites(tmp_path, quiet()) as (guest, host):
+            message = guest.message(1, HOST)
+            with monkeypatch.context() as patch:
+                patch.setattr(guest.office, "dispatch", _cancelled)
+                with pytest.raises(asyncio.CancelledError):
+                    await guest.office.send(message, b"first")
+            await guest.office.send(message, b"second")
+            assert await host.office.receive(message) == b"first"
+
+    run_fast(scenario)
+
+
+def _cancelled(*_: object) -> None:
+    raise asyncio.CancelledError
+
+
 def test_two_contents_under_one_identity_are_an_alarm_and_the_first_is_kept(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with two_sites(tmp_path, quiet()) as (guest, host):
