@@ -12,7 +12,7 @@ PIP_COMPILE = $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-e
   --no-emit-options --no-emit-trusted-host
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lock bench campaign campaign-short clean
+.PHONY: help demo test fate-client lock bench campaign campaign-short clean
 
 help: ## Say what can be made.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 16
@@ -47,6 +47,14 @@ lock: $(VENV)/.test-installed ## Write the lock files anew.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-tools
 	$(PIP_COMPILE) --extra=demo --output-file=requirements.lock pyproject.toml
 	$(PIP_COMPILE) --extra=demo --extra=test --output-file=requirements-test.lock pyproject.toml
+
+fate-client: .fate-client/.installed ## Install FATE's own client, which the tests in tests/judge drive us with.
+
+.fate-client/.installed: tests/judge/requirements.txt
+	$(PYTHON) -m venv .fate-client
+	@.fate-client/bin/python -m pip install --quiet --disable-pip-version-check --no-warn-conflicts --no-deps fate-client==2.2.0
+	@.fate-client/bin/python -m pip install --quiet --disable-pip-version-check --no-warn-conflicts --requirement tests/judge/requirements.txt
+	@touch $@
 
 bench: $(VENV)/.test-installed ## Measure; the figures go to docs/performance.md.
 	@set -e; for each in tests/bench/bench_*.py; do echo "== $$each"; $(BIN)/python -m "tests.bench.$$(basename "$$each" .py)"; done

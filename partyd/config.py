@@ -138,7 +138,11 @@ class HttpSettings(Section):
     tls_key: Path | None = None
     """The private key of tls_cert (PEM)."""
     token_file: Path | None = None
-    """A file with the token that callers must send (Authorization: Bearer ...)."""
+    """A file with the owner's token (Authorization: Bearer ...). With it every caller needs that token or an app's."""
+    fate_auth: bool = False
+    """Whether FATE's client may sign as it does (appId, Signature ...): neither path nor body, so over TLS alone."""
+    max_requests: Annotated[int, Field(ge=8, le=10_000)] = 256
+    """How many requests are answered at a time; more are told to come again."""
 
     @model_validator(mode="after")
     def _check_exposure(self) -> Self:
@@ -180,10 +184,33 @@ class StoreSettings(Section):
 class JobSettings(Section):
     """How jobs run here."""
 
+    cores: Annotated[int, Field(ge=0, le=65_536)] = 0
+    """How many cores all running jobs together may ask for; 0 for twice the processors, at least 8."""
     task_timeout_s: Seconds = 86_400
     """A task of this party that runs longer fails; a restart of the daemon counts anew."""
     peer_timeout_s: Seconds = 86_400
     """A job that was begun here ends when one of its parties is silent for so long; until then it is stalled."""
+
+
+class DataSettings(Section):
+    """Tables: what may be uploaded or bound, and where databases are described."""
+
+    upload_max_bytes: Annotated[Size, Field(ge=KIB)] = 64 * GIB
+    """The largest file that an upload may bring."""
+    max_columns: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    """The most columns of one table; of sparse files, the most features or tags."""
+    bind_roots: Annotated[tuple[Path, ...], BeforeValidator(_listed)] = ()
+    """Directories whose files may be bound, read or written by path. None named: data/ of the state directory."""
+    sources_dir: Path | None = None
+    """Where NAME.url holds the SQLAlchemy URL of database NAME, mode 0600. Default: conf/sources of state_dir."""
+    jobs_at_once: Annotated[int, Field(ge=1, le=64)] = 2
+    """How many uploads, transformations and downloads run at a time; more wait."""
+
+    @model_validator(mode="after")
+    def _check_roots(self) -> Self:
+        if not all(root.is_absolute() for root in self.bind_roots):
+            raise ValueError("bind_roots must be absolute paths")
+        return self
 
 
 class LogSettings(Section):
@@ -211,6 +238,7 @@ class Settings(Section):
     delivery: DeliverySettings = DeliverySettings()
     store: StoreSettings = StoreSettings()
     jobs: JobSettings = JobSettings()
+    data: DataSettings = DataSettings()
     log: LogSettings = LogSettings()
     standalone: bool = False
     """Set by ``partyd standalone`` alone: this daemon is part of a federation in one directory."""

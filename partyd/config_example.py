@@ -32,6 +32,7 @@ _EXAMPLES: Mapping[str, object] = {
     "broker.key_file": "broker/10000.key",
     "broker.username": "10000",
     "broker.password_file": "broker/password",
+    "data.sources_dir": "/var/lib/partyd/guest-10000/conf/sources",
     "http.tls_cert": "http/server.crt",
     "http.tls_key": "http/server.key",
     "http.token_file": "http/token",

@@ -21,6 +21,7 @@ from pydantic_core import ErrorDetails
 
 from partyd.config import Section, Settings, instance_name, parse_instance
 from partyd.errors import ConfigError
+from partyd.layout import POLICY_FILE
 from partyd.types import Role
 
 EX_CONFIG = 78
@@ -90,8 +91,13 @@ def find_files(environ: Mapping[str, str], overrides: Mapping[str, object]) -> t
 
 
 def expand_files(paths: Sequence[Path] | Iterator[Path]) -> tuple[Path, ...]:
-    """Replace each directory by its ``*.toml`` files in the order of their names."""
-    return tuple(file for path in paths for file in (sorted(path.glob("*.toml")) if path.is_dir() else (path,)))
+    """Replace each directory by its settings files in the order of their names."""
+    return tuple(file for path in paths for file in (_settings_in(path) if path.is_dir() else (path,)))
+
+
+def _settings_in(directory: Path) -> list[Path]:
+    """Return a directory's settings files; the policy beside them is the jobs' to read."""
+    return sorted(path for path in directory.glob("*.toml") if path.name != POLICY_FILE)
 
 
 def state_base(environ: Mapping[str, str]) -> Path:

@@ -24,6 +24,8 @@ from partyd.api.site import Pulse, Site
 from partyd.config import Settings
 from partyd.errors import ConfigError, PartydError, StoreCorrupt
 from partyd.housekeeping import DriftWatch, Housekeeper, clear_leftovers
+from partyd.jobs.local import LocalJobs
+from partyd.jobs.slots import SlotDesk, own_cores
 from partyd.jobs.workers import Workers
 from partyd.layout import Layout, make_private_dir
 from partyd.node import Node, check_addresses
@@ -35,6 +37,8 @@ from partyd.types import Address
 log = structlog.get_logger()
 
 EXIT_CONFIG = 78
+SHUTDOWN_S = 3.0
+"""How long a stop waits for requests under way: some wait for a job, some follow a log."""
 PULSE_S = 1.0
 
 
@@ -62,6 +66,7 @@ class Daemon:
         self.settings = settings
         self.layout = Layout(settings.state_dir)
         self.workers = Workers()
+        self.slots = SlotDesk.of(own_cores(settings.jobs.cores))
         self.pulse = Pulse()
         self.nodes: dict[Address, Node] = {}
         self.transport = self._transport()
@@ -71,11 +76,14 @@ class Daemon:
         """Start, say that it is ready, and serve until SIGTERM or SIGINT."""
         clear_leftovers(self.layout)
         for address in self.settings.addresses:
-            self.nodes[address] = await Node.open(address, self.settings, self.transport, self.workers)
+            self.nodes[address] = await Node.open(
+                address, self.settings, self.transport, self.workers, slots=self.slots
+            )
         self._tell_transport()
-        site = Site(self.settings, self.layout, self.nodes, self.workers, self.pulse)
+        local = await self._local_jobs()
+        site = Site(self.settings, self.layout, self.nodes, self.workers, self.pulse, local)
         notifier = Notifier.from_environment(os.environ)
-        runner = web.AppRunner(make_app(site), access_log=None, handle_signals=False)
+        runner = web.AppRunner(make_app(site), access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_S)
         await runner.setup()
         try:
             port = await self._listen(runner)
@@ -89,6 +97,7 @@ class Daemon:
                 ]
                 background += [group.create_task(node.run()) for node in self.nodes.values()]
                 background.append(group.create_task(Housekeeper(self.settings, self.nodes).run()))
+                background.append(group.create_task(local.run()))
                 addresses = [str(address) for address in self.nodes]
                 log.info("ready", addresses=addresses, http=f"http://{self.settings.http.host}:{port}", pid=os.getpid())
                 notifier.ready(f"serving {', '.join(addresses)}")
@@ -103,6 +112,14 @@ class Daemon:
             for node in self.nodes.values():
                 await node.close()
         log.info("stopped")
+
+    async def _local_jobs(self) -> LocalJobs:
+        """Return what moves tables without a peer, after ending what the last life left half done."""
+        catalogs = {address: node.catalog for address, node in self.nodes.items()}
+        stores = {address: node.store for address, node in self.nodes.items()}
+        local = LocalJobs(catalogs, stores, self.settings.data.jobs_at_once)
+        await local.recover()
+        return local
 
     async def _listen(self, runner: web.AppRunner) -> int:
         http = self.settings.http

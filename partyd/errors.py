@@ -15,12 +15,16 @@ PartydError
     JobError                    a job or task that cannot go on
         JobRejected             refused before it started
         TaskFailed              failed while running
+            BelowFloor          fewer rows, bits or common ids than a party's policy asks for
     DataError                   a table or file that cannot be read as told
 
 An error says who, where and what to do in its own sentence. Peers get ``code``, never the sentence.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 
 class PartydError(Exception):
@@ -77,12 +81,40 @@ class JobError(PartydError):
     code = "job"
 
 
+@dataclass(frozen=True)
+class Mistake:
+    """One thing wrong in a document: where (``dag.tasks.psi_0.inputs``), what, and how to mend it."""
+
+    path: str
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        return "; ".join(part for part in (f"{self.path}: {self.message}", self.hint) if part)
+
+
 class JobRejected(JobError):
+    """``mistakes`` lists everything wrong with the document, when that is why."""
+
     code = "job_rejected"
+
+    def __init__(self, message: str, mistakes: Iterable[Mistake] = ()) -> None:
+        super().__init__(message)
+        self.mistakes = tuple(mistakes)
+
+    @classmethod
+    def of(cls, mistakes: Iterable[Mistake]) -> JobRejected:
+        """Return the error that says all of ``mistakes``."""
+        found = tuple(mistakes)
+        return cls("; ".join(str(mistake) for mistake in found), found)
 
 
 class TaskFailed(JobError):
     code = "task_failed"
+
+
+class BelowFloor(TaskFailed):
+    code = "below_floor"
 
 
 class DataError(PartydError):

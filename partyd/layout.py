@@ -1,6 +1,7 @@
 """Where a daemon keeps what: every path under its state directory, and how private files are written.
 
     conf/*.toml                     settings (`partyd init` writes partyd.toml)
+    conf/policy.toml                what peers' jobs may do here
     identity/<role>.key             the private keys of one address, 0600
     identity/<role>.card            its signed card; <role>.previous.card the one before
     peers/<party>-<role>.card       a pinned peer's card, its fingerprint in the first line; .previous.card as above
@@ -26,6 +27,8 @@ from urllib.parse import quote
 from partyd.types import Address, Role
 
 _MAX_NAME = 160
+POLICY_FILE = "policy.toml"
+"""Beside the settings: what peers' jobs may do here."""
 FEDERATION_FILE = "federation.json"
 """Beside the state directories of a standalone federation: who is there, and where."""
 
@@ -43,6 +46,10 @@ class Layout:
     @property
     def identity_dir(self) -> Path:
         return self.state_dir / "identity"
+
+    @property
+    def policy_file(self) -> Path:
+        return self.conf_dir / POLICY_FILE
 
     def key_file(self, role: Role) -> Path:
         return self.identity_dir / f"{role.label}.key"

@@ -17,6 +17,12 @@ from partyd.errors import ConfigError, LocalProtocolError
 from partyd.federation.bodies import FileSpool
 from partyd.federation.office import PostOffice, Watch
 from partyd.federation.ports import Carrier
+from partyd.jobs.catalog import Catalog
+from partyd.jobs.judging import SiteJudge
+from partyd.jobs.models import ModelRegistry
+from partyd.jobs.policy import PolicyFile
+from partyd.jobs.slots import SlotDesk, own_cores
+from partyd.jobs.sources import Sources
 from partyd.jobs.supervisor import Supervisor
 from partyd.jobs.tasks import TaskRunner
 from partyd.jobs.workers import Workers
@@ -47,6 +53,7 @@ class Node:
     supervisor: Supervisor
     cards: Cards
     sessions: Sessions
+    catalog: Catalog
     _group: asyncio.TaskGroup | None = None
 
     @classmethod
@@ -57,11 +64,13 @@ class Node:
         carrier: Carrier,
         workers: Workers,
         *,
+        slots: SlotDesk | None = None,
         clock: Callable[[], int] = now_s,
     ) -> Node:
         """Open the address's store, keys and jobs; raises ConfigError, StoreCorrupt or StoreFull for the owner.
 
-        ``clock`` gives the Unix seconds that cards are judged by.
+        ``slots`` are the cores that all addresses of this daemon share; ``clock`` gives the Unix seconds that cards are
+        judged by.
         """
         layout = Layout(settings.state_dir)
         own = open_own(layout, address, settings.org, clock())
@@ -88,9 +97,32 @@ class Node:
             clock,
             lambda peer: supervisor.peer_revoked(peer),
         )
-        runner = TaskRunner(office, store, workers, layout, COMPONENTS, task_timeout_s=settings.jobs.task_timeout_s)
-        supervisor = Supervisor(address, office, store, runner, COMPONENTS, sign=cards.sign, verify=cards.verify)
-        node = cls(address, settings, store, office, runner, supervisor, cards, sessions)
+        policy = PolicyFile(layout.policy_file, standalone=settings.standalone)
+        sources = Sources(layout, settings.data, is_standalone=settings.standalone)
+        catalog = Catalog(layout, address.role, store, sources)
+        runner = TaskRunner(
+            office,
+            store,
+            workers,
+            layout,
+            COMPONENTS,
+            task_timeout_s=settings.jobs.task_timeout_s,
+            models=ModelRegistry(layout, address, store),
+            tables=catalog,
+            resolve=lambda name: policy.current().resolve(name),
+        )
+        supervisor = Supervisor(
+            address,
+            office,
+            store,
+            runner,
+            COMPONENTS,
+            sign=cards.sign,
+            verify=cards.verify,
+            judge=SiteJudge(policy, address, store, COMPONENTS),
+            slots=slots or SlotDesk.of(own_cores(settings.jobs.cores)),
+        )
+        node = cls(address, settings, store, office, runner, supervisor, cards, sessions, catalog)
         watch.admit = node.admit
         watch.control = node.control
         watch.store_changed = node.peer_lost_store

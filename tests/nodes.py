@@ -14,7 +14,7 @@ from pathlib import Path
 from partyd.config import Settings, StoreSettings
 from partyd.jobs.order import WorkOrder
 from partyd.jobs.workers import Exit, Handler, Workers
-from partyd.layout import Layout
+from partyd.layout import Layout, write_private
 from partyd.node import Node
 from partyd.trust import create_own, has_own, open_own, pin
 from partyd.types import GUEST, HOST, Address
@@ -28,6 +28,13 @@ TOY = {
         "tasks": {"toy_0": {"component_ref": "toy_example"}},
     }
 }
+OPEN_TO_ALL = """
+[[allow]]
+peers = ["*"]
+components = ["*"]
+datasets = ["*"]
+independent_arbiter = false
+"""
 
 
 class Idle(Workers):
@@ -44,6 +51,7 @@ class Town:
     """The parties, what carries their frames, and the calendar."""
 
     folder: Path
+    workers: Workers
     now: int = NOW
     nodes: dict[Address, Node] = field(default_factory=dict)
     running: dict[Address, asyncio.Task[None]] = field(default_factory=dict)
@@ -60,6 +68,7 @@ class Town:
             layout = self.layout(address)
             make = open_own if has_own(layout, address.role) else create_own
             owned[address] = make(layout, address, "", self.now)
+            write_private(layout.policy_file, OPEN_TO_ALL.encode())
         for address in addresses:
             for other in set(addresses) - {address}:
                 pin(self.layout(address), owned[other].card, owned[other].identity.fingerprint, self.now)
@@ -76,7 +85,7 @@ class Town:
         state = self.layout(address).state_dir
         limits = StoreSettings(reserve_bytes=0, low_watermark_bytes=0)
         settings = Settings(party_id=address.party_id, roles=(address.role,), state_dir=state, store=limits)
-        node = await Node.open(address, settings, self, Idle(), clock=lambda: self.now)
+        node = await Node.open(address, settings, self, self.workers, clock=lambda: self.now)
         self.nodes[address] = node
         return node
 
@@ -105,9 +114,9 @@ class Town:
 
 
 @contextlib.asynccontextmanager
-async def town(folder: Path, *, are_running: bool = True) -> AsyncIterator[Town]:
-    """Give a town of the bank and the shop, who know each other."""
-    place = Town(folder)
+async def town(folder: Path, *, are_running: bool = True, workers: Workers | None = None) -> AsyncIterator[Town]:
+    """Give a town of the bank and the shop, who know each other; their tasks never end unless there are workers."""
+    place = Town(folder, workers or Idle())
     place.introduce(BANK, SHOP)
     try:
         if are_running:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
+import os
 import socket
+import tarfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +15,12 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from partyd.client import Client, ClientError, CsvColumns, Party, Refused, StrangeReply, Unreachable
+from partyd import signing
+from partyd.client import Client, ClientError, CsvColumns, Party, Refused, StrangeReply, Unreachable, calls
 from partyd.errors import JobError
-from tests.cli.fake_daemon import REASON, TABLE, FakeDaemon, Wrapped, job
+from tests.cli.fake_daemon import REASON, TABLE, FakeDaemon, Raw, Wrapped, job
+
+EVENTS = "text/event-stream"
 
 
 @pytest.fixture
@@ -81,6 +88,91 @@ def test_an_upload_is_streamed_and_watched(tmp_path: Path) -> None:
     assert (stored.count, stored.label, stored.match_id, stored.features) == (3, "y", "", ("x0", "x1"))
 
 
+def test_what_can_be_uploaded(tmp_path: Path) -> None:
+    class Frame:
+        def to_csv(self, path_or_buf: None = None, *, index: bool = True) -> str:
+            assert not index
+            return "id,x\na,1\n"
+
+    file = tmp_path / "t.csv"
+    file.write_bytes(b"id,x\na,2\n")
+    read_end, write_end = os.pipe()
+    os.write(write_end, b"id,x\na,3\n")
+    os.close(write_end)
+    with FakeDaemon({"/v2/data/component/upload/file": [TABLE]}) as daemon, Client(daemon.url) as client:
+        client.upload(Frame(), "demo", "guest")
+        client.upload(str(file), "demo", "guest")
+        client.upload(io.BytesIO(b"id,x\na,4\n"), "demo", "guest")
+        with os.fdopen(read_end, "rb") as pipe:
+            client.upload(pipe, "demo", "guest")
+        with pytest.raises(ClientError, match="name a file that you may read"):
+            client.upload(tmp_path / "none.csv", "demo", "guest")
+    bodies = [asked.body.splitlines()[1] for asked in daemon.asked]
+    assert bodies == [b"a,1", b"a,2", b"a,4", b"a,3"]
+    assert "chunked" in daemon.asked[3].headers["Transfer-Encoding"]
+
+
+def test_an_app_signs_path_query_and_body(tmp_path: Path) -> None:
+    answers: dict[str, list[object]] = {"/v2/job/stop": [{}], "/v2/data/component/upload/file": [TABLE]}
+    content = b"id,x\na,1\n"
+    with FakeDaemon(answers) as daemon, Client(daemon.url, app_id="A1", app_token="secret") as client:
+        client.stop("J1")
+        client.upload(content, "demo", "guest")
+    stop, upload = (signing.parse(asked.headers["Authorization"]) for asked in daemon.asked)
+    assert stop is not None
+    assert upload is not None
+    assert stop.body == hashlib.sha256(daemon.asked[0].body).hexdigest()
+    assert stop.nonce != upload.nonce
+    assert upload.body == hashlib.sha256(content).hexdigest()
+    target = "/v2/data/component/upload/file?namespace=demo&name=guest"
+    assert upload.signature == signing.signature("secret", "POST", target, upload.ts, upload.nonce, upload.body)
+
+
+def test_files_are_fetched_and_unpacked_inside_one_folder(tmp_path: Path) -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        for name in ("guest/10000/INFO", "../outside"):
+            info = tarfile.TarInfo(name)
+            info.size = 5
+            archive.addfile(info, io.BytesIO(b"hello"))
+    answers: dict[str, list[object]] = {
+        "/v2/job/log/download": [Raw(packed.getvalue(), "application/gzip")],
+        "/v2/output/model/download": [Raw(b"{}", "application/octet-stream")],
+        "/v2/output/data/download": [JobError("task psi_0 has given out no table")],
+    }
+    with FakeDaemon(answers) as daemon, Client(daemon.url) as client:
+        with pytest.raises(StrangeReply, match="lies outside"):
+            client.fetch(calls.job_logs("J1"), tmp_path / "logs", "J1.log")
+        assert (tmp_path / "logs" / "guest" / "10000" / "INFO").read_text() == "hello"
+        assert not (tmp_path / "outside").exists()
+        (file,) = client.fetch(calls.model_file("J1", "t"), tmp_path / "models", "model.bin")
+        assert (file.name, file.read_bytes()) == ("model.bin", b"{}")
+        with pytest.raises(Refused, match="no table"):
+            client.fetch(calls.data_file("J1", "t"), tmp_path / "tables", "t")
+    assert json.loads(daemon.asked[0].body) == {"job_id": "J1"}
+
+
+def test_a_log_is_followed_until_the_job_ends() -> None:
+    first = (
+        b'id: 1\ndata: {"line_num": 1, "level": "INFO", "message": "a", "ts": 1}\n\n: still here\n\n'
+        b'event: end\ndata: {"status": "running", "after": 1}\n\n'
+    )
+    second = (
+        b'id: 2\ndata: {"line_num": 2, "level": "INFO", "message": "b", "ts": 2}\n\ndata: {cut\n\n'
+        b'event: end\ndata: {"status": "success", "after": 2}\n\n'
+    )
+    streams: dict[str, list[object]] = {"/v2/log/stream": [Raw(first, EVENTS), Raw(second, EVENTS)]}
+    with FakeDaemon(streams) as daemon, Client(daemon.url) as client:
+        assert [line.message for line in client.follow_log("J1", "psi_0")] == ["a", "b"]
+    assert [asked.query["after"] for asked in daemon.asked] == ["0", "1"]
+    with (
+        FakeDaemon({"/v2/log/stream": [JobError("no such job")]}) as daemon,
+        Client(daemon.url) as client,
+        pytest.raises(Refused, match="no such job"),
+    ):
+        list(client.follow_log("J9"))
+
+
 def test_tables_and_site() -> None:
     answers: dict[str, list[object]] = {
         "/v2/table/query": [TABLE, [TABLE, TABLE]],
@@ -112,7 +204,7 @@ def test_tables_and_site() -> None:
 def test_nobody_there(closed_port: int) -> None:
     with Client(f"http://127.0.0.1:{closed_port}") as client:
         with pytest.raises(Unreachable) as caught:
-            client.jobs()
+            client.job_list()
         assert not client.is_ready()
         assert not client.wait_until_ready(0)
     assert f"no daemon answers at http://127.0.0.1:{closed_port}" in str(caught.value)
@@ -155,7 +247,7 @@ def test_another_program_there(told: web.Response) -> None:
         Client(daemon.url) as client,
         pytest.raises(StrangeReply),
     ):
-        client.jobs()
+        client.job_list()
 
 
 def test_no_job_in_a_reply_is_strange() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 ORDER: tuple[tuple[str, ...], ...] = (
-    ("types", "errors"),
-    ("layout", "config", "config_sources", "config_example", "log", "notify", "pidfile", "client_replies", "client"),
+    ("types", "errors", "signing"),
+    ("layout", "config", "config_sources", "config_example", "log", "notify", "pidfile", "client"),
     ("data",),
     ("crypto",),
     ("wire",),

@@ -9,13 +9,14 @@ X_p w_p, and n rows:
 
 Brackets [[.]] are ciphertexts under the arbiter's key. Of the loss each party adds what it can: with d in place of y,
 sum 0.125 z^2 - 0.5 y z = sum_hosts <0.5 z_h, d> + <0.5 z_g - y, d> - 0.5 n, which is one more column beside X_p.
-A *setup* round comes first, then one round for each batch.
+With weights of rows, d and the loss of each row are multiplied by its weight; hosts learn that there are weights, and
+see no more of them than of the residuals. A *setup* round comes first, then one round for each batch.
 
 =================  ====================  ===============================================================================
 message            from, to              what the receiver learns
 =================  ====================  ===============================================================================
 ArbiterKey         arbiter, all          the public key
-Plan               guest, hosts          the rows' order in batches
+Plan               guest, hosts          the rows' order in batches, and whether rows have weights
 Rounds             guest, arbiter        how many batches an epoch has
 Forward            host, guest           [[X_h w_h]]: nothing
 Residual           guest, hosts          [[d]]: nothing
@@ -41,16 +42,13 @@ the epoch's change of all weights together is below it).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from partyd.algorithms.linear_model import (
-    Init,
     batch,
     batch_count,
     insist_on_finite,
@@ -58,7 +56,9 @@ from partyd.algorithms.linear_model import (
     linear,
     with_ones,
 )
-from partyd.algorithms.optimizers import Optimizer, Schedule, Settings, step
+from partyd.algorithms.lr_parameters import CoordinatedLrParams
+from partyd.algorithms.lr_rows import Features, Labelled, own_features
+from partyd.algorithms.optimizers import step
 from partyd.algorithms.packing import masked, pack, slot_bits, slots, unpack
 from partyd.crypto import keycheck
 from partyd.crypto.encoding import EXPONENT, MAGNITUDE, bound_of, decode
@@ -72,7 +72,7 @@ from partyd.crypto.paillier import (
     generate_keypair,
 )
 from partyd.errors import BadValue, DataError
-from partyd.federation.algorithm import Algorithm, Disclosure, Params, Program, State
+from partyd.federation.algorithm import Algorithm, Disclosure, Program, State
 from partyd.federation.message import Message
 from partyd.federation.party import Party
 from partyd.types import ARBITER, GUEST, HOST, Address
@@ -83,44 +83,12 @@ Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 RESIDUAL_EXPONENT = EXPONENT - 2
 """d = 0.25 z - 0.5 y stands two binary places finer than z, so that 0.25 is exact."""
+MOST_WEIGHT = 1024.0
+"""How heavy a row may be."""
+WEIGHT_EXPONENT = -20
+"""A row's weight is taken to a millionth."""
 FORWARD_BITS = bound_of(MAGNITUDE, EXPONENT).bit_length()
 MAX_BATCHES = 1 << 20
-
-
-class HeParam(Settings):
-    """The encryption; a key below the floor of 2048 bits is lifted to it."""
-
-    kind: Annotated[Literal["paillier"], BeforeValidator(lambda v: v.lower() if isinstance(v, str) else v)] = "paillier"
-    key_length: int = Field(default=KEY_BITS, ge=512, le=8192, multiple_of=16)
-
-
-class CoordinatedLrParams(Params):
-    """FATE 2.2's parameters; ``batch_size`` None takes all rows, ``floating_point_precision`` counts binary places."""
-
-    epochs: int = Field(default=20, ge=1, le=100_000)
-    batch_size: int | None = Field(default=None, ge=10)
-    optimizer: Optimizer = Optimizer()
-    learning_rate_scheduler: Schedule = Schedule()
-    init_param: Init = Init()
-    tol: float = Field(default=1e-4, ge=0)
-    early_stop: Literal["diff", "abs", "weight_diff"] = "diff"
-    he_param: HeParam = HeParam()
-    floating_point_precision: int = Field(default=23, ge=8, le=28)
-    threshold: float = Field(default=0.5, ge=0, le=1)
-    metrics: tuple[str, ...] = ("auc",)
-
-    @property
-    def key_bits(self) -> int:
-        """Bits of the arbiter's key: what was asked for, never below the floor. A test's own subclass may go lower."""
-        return max(self.he_param.key_length, KEY_BITS)
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """The guest's rows: features and labels 0 or 1."""
-
-    x: Matrix
-    y: Vector
 
 
 class ArbiterKey(Message, sender=ARBITER, receiver=GUEST | HOST):
@@ -131,10 +99,11 @@ class ArbiterKey(Message, sender=ARBITER, receiver=GUEST | HOST):
 
 
 class Plan(Message, sender=GUEST, receiver=HOST):
-    """The seed of the batches' order, and how many rows there must be."""
+    """The seed of the batches' order, how many rows there must be, and whether they have weights."""
 
     seed: bytes
     rows: int
+    weighted: bool
 
 
 class Rounds(Message, sender=GUEST, receiver=ARBITER):
@@ -198,6 +167,9 @@ class Weights(State):
     settled: bool = True
     loss: float = 0.0
     losses: list[float] = Field(default_factory=list)
+    weighted: bool = False
+    steps_before: int = 0
+    epochs_before: int = 0
 
     def evolve(self, **changes: object) -> Weights:
         """Return this state with other values in some fields."""
@@ -213,18 +185,27 @@ class ArbiterState(State):
 
 
 async def start_guest(party: Party, params: CoordinatedLrParams, data: Labelled) -> Weights:
-    """Check the labels and set the weights."""
+    """Check labels and weights of the rows, and set the weights of the features."""
     if not bool(np.all((data.y == 0) | (data.y == 1))):
         raise DataError("logistic regression needs labels 0 and 1; map the label column before the upload")
-    return await start_host(party, params, with_ones(data.x) if params.init_param.fit_intercept else data.x)
+    if data.weight is not None and not bool(np.all((data.weight >= 0) & (data.weight <= MOST_WEIGHT))):
+        raise DataError(f"a row's weight is missing, negative or above {MOST_WEIGHT:.0f}; mend the weight column")
+    x = with_ones(data.x) if params.init_param.fit_intercept else data.x
+    return (await start_host(party, params, Features(x, data.start))).evolve(weighted=data.weight is not None)
 
 
-async def start_host(party: Party, params: CoordinatedLrParams, x: Matrix) -> Weights:
+async def start_host(party: Party, params: CoordinatedLrParams, data: Matrix | Features) -> Weights:
     """Check the features and set the weights."""
+    x, start = own_features(data), data.start if isinstance(data, Features) else None
     insist_on_finite(x)
     insist_on_rows(len(x) // batch_count(len(x), params.batch_size), x.shape[1])
-    w = params.init_param.weights(party.rng("weights"), x.shape[1])
-    return Weights(w=w, first=np.zeros_like(w), second=np.zeros_like(w))
+    if start is None:
+        w = params.init_param.weights(party.rng("weights"), x.shape[1])
+        return Weights(w=w, first=np.zeros_like(w), second=np.zeros_like(w))
+    if any(vector.shape != (x.shape[1],) for vector in (start.w, start.first, start.second)):
+        raise DataError(f"the earlier model has {len(start.w)} weights here, for {x.shape[1]} columns; use its columns")
+    moments = {"first": start.first, "second": start.second, "seed": start.seed}
+    return Weights(w=start.w, **moments, steps_before=start.steps, epochs_before=start.epochs)
 
 
 async def start_arbiter(_party: Party, params: CoordinatedLrParams, _data: object) -> ArbiterState:
@@ -241,32 +222,36 @@ async def guest(party: Party, params: CoordinatedLrParams, data: Labelled, state
     x, y = data.x[rows], 2 * data.y[rows] - 1
     if params.init_param.fit_intercept:
         x = with_ones(x)
-    own = linear(x, state.w)
-    d = await _residual(party, key, 0.25 * own - 0.5 * y)
+    own, weight = linear(x, state.w), None if data.weight is None else data.weight[rows]
+    d = await _residual(party, key, 0.25 * own - 0.5 * y, weight)
     await party.send(Residual(d=d.rerandomised(party.rng("residual"))))
     gradient = _products(params, d, x, 0.5 * own - y)
     loss = gradient[-1:]
-    bits = loss_bits(params, len(party.peers(HOST)), len(rows))
+    bits = loss_bits(params, len(party.peers(HOST)), len(rows), weighted=state.weighted)
     for message in (await party.gather(HostLoss)).values():
         loss = loss + message.loss.under(key, count=1, exponent=gradient.exponent, bound_bits=bits)
     opened = await _opened(party, concatenate([gradient[:-1], loss]))
     moved = _descend(params, state, opened[:-1] / len(rows), intercept=params.init_param.fit_intercept)
-    batch_loss = math.log(2) + float(opened[-1]) / len(rows) - 0.5
+    share = 1.0 if weight is None else float(weight.mean())
+    batch_loss = (math.log(2) - 0.5) * share + float(opened[-1]) / len(rows)
     return await _judge(party, params, moved.evolve(loss=state.loss + batch_loss * len(rows) / len(data.y)))
 
 
-async def host(party: Party, params: CoordinatedLrParams, x: Matrix, state: Weights) -> Weights:
+async def host(party: Party, params: CoordinatedLrParams, data: Matrix | Features, state: Weights) -> Weights:
     """Set up, or perform one batch: the forward score, the own gradient, the part of the loss."""
+    x = own_features(data)
     if not state.n:
         n, plan = await _arbiter_key(party, params), await party.recv(Plan)
         if plan.rows != len(x):
             raise DataError(f"the guest trains on {plan.rows} rows, this host has {len(x)}; align them with psi first")
-        return state.evolve(n=n, seed=plan.seed, batches=batch_count(len(x), params.batch_size))
+        batches = batch_count(len(x), params.batch_size)
+        return state.evolve(n=n, seed=plan.seed, batches=batches, weighted=plan.weighted)
     key, rows = public_key(state.n), batch(state.seed, len(x), state.batches, state.taken)
     own = linear(x[rows], state.w)
     await party.send(Forward(z=key.encrypt(own, party.rng("forward")).rerandomised()))
-    bits = residual_bits(1 + len(party.peers(HOST)))
-    d = (await party.recv(Residual)).d.under(key, count=len(rows), exponent=RESIDUAL_EXPONENT, bound_bits=bits)
+    bits = residual_bits(1 + len(party.peers(HOST)), weighted=state.weighted)
+    exponent = RESIDUAL_EXPONENT + (WEIGHT_EXPONENT if state.weighted else 0)
+    d = (await party.recv(Residual)).d.under(key, count=len(rows), exponent=exponent, bound_bits=bits)
     gradient = _products(params, d, x[rows], 0.5 * own)
     await party.send(HostLoss(loss=gradient[-1:].rerandomised(party.rng("loss"))))
     opened = await _opened(party, gradient[:-1])
@@ -298,20 +283,23 @@ async def arbiter(party: Party, params: CoordinatedLrParams, _data: object, stat
 
 async def _set_up_guest(party: Party, params: CoordinatedLrParams, data: Labelled, state: Weights) -> Weights:
     n, rows = await _arbiter_key(party, params), len(data.y)
-    count, seed = batch_count(rows, params.batch_size), party.rng("batches").take(32)
-    await party.send(Plan(seed=seed, rows=rows))
+    count, seed = batch_count(rows, params.batch_size), state.seed or party.rng("batches").take(32)
+    await party.send(Plan(seed=seed, rows=rows, weighted=state.weighted))
     await party.send(Rounds(batches=count))
     return state.evolve(n=n, seed=seed, batches=count)
 
 
-async def _residual(party: Party, key: PublicKey, own: Vector) -> CipherVector:
-    """Return [[d]] from the hosts' scores and the guest's own part of it."""
+async def _residual(party: Party, key: PublicKey, own: Vector, weight: Vector | None) -> CipherVector:
+    """Return [[d]] from the hosts' scores and the guest's own part of it; a row's d is as heavy as the row."""
     received = (await party.gather(Forward)).values()
     forwards = [m.z.under(key, count=len(own), exponent=EXPONENT, bound_bits=FORWARD_BITS) for m in received]
     z = forwards[0]
     for forward in forwards[1:]:
         z = z + forward
-    return (0.25 * z).plus(own, RESIDUAL_EXPONENT)
+    if weight is None:
+        return (0.25 * z).plus(own, RESIDUAL_EXPONENT)
+    weighted = (0.25 * z).times(weight, WEIGHT_EXPONENT, MOST_WEIGHT)
+    return weighted.plus(weight * own, RESIDUAL_EXPONENT + WEIGHT_EXPONENT)
 
 
 def _products(params: CoordinatedLrParams, d: CipherVector, x: Matrix, loss: Vector) -> CipherVector:
@@ -339,9 +327,9 @@ def _descend(params: CoordinatedLrParams, state: Weights, gradient: Vector, *, i
     penalised = np.ones_like(state.w)
     if intercept:
         penalised[-1] = 0.0
-    factor = params.learning_rate_scheduler.factor(state.taken // state.batches)
-    moments = (state.first, state.second)
-    w, (first, second) = step(params.optimizer, factor, state.w, gradient, moments, state.taken, penalised)
+    factor = params.learning_rate_scheduler.factor(state.epochs_before + state.taken // state.batches)
+    moments, steps = (state.first, state.second), state.steps_before + state.taken
+    w, (first, second) = step(params.optimizer, factor, state.w, gradient, moments, steps, penalised)
     fresh = state.taken % state.batches == 0
     settled = (fresh or state.settled) and bool(np.all(np.abs(w - state.w) < params.tol))
     return state.evolve(w=w, first=first, second=second, taken=state.taken + 1, settled=settled)
@@ -390,15 +378,24 @@ async def _arbiter_key(party: Party, params: CoordinatedLrParams) -> int:
     return int(public.n)
 
 
-def residual_bits(hosts: int) -> int:
-    """Return the bits of the bound that a residual of so many hosts' scores declares."""
-    return (hosts * ((1 << FORWARD_BITS) - 1) + bound_of(MAGNITUDE, RESIDUAL_EXPONENT)).bit_length()
+def residual_bound(hosts: int, *, weighted: bool) -> int:
+    """Return the bound that a residual of so many hosts' scores has."""
+    scores = hosts * ((1 << FORWARD_BITS) - 1)
+    if not weighted:
+        return scores + bound_of(MAGNITUDE, RESIDUAL_EXPONENT)
+    weight, exponent = bound_of(MOST_WEIGHT, WEIGHT_EXPONENT), RESIDUAL_EXPONENT + WEIGHT_EXPONENT
+    return scores * weight + bound_of(MAGNITUDE, exponent)
 
 
-def loss_bits(params: CoordinatedLrParams, hosts: int, rows: int) -> int:
+def residual_bits(hosts: int, *, weighted: bool = False) -> int:
+    """Return the bits of the bound that such a residual declares."""
+    return residual_bound(hosts, weighted=weighted).bit_length()
+
+
+def loss_bits(params: CoordinatedLrParams, hosts: int, rows: int, *, weighted: bool = False) -> int:
     """Return the bits of the bound that a host's part of the loss of ``rows`` declares."""
-    residual, factor = (1 << residual_bits(hosts)) - 1, bound_of(MAGNITUDE, -params.floating_point_precision)
-    return (residual * factor * rows).bit_length()
+    residual = (1 << residual_bits(hosts, weighted=weighted)) - 1
+    return (residual * bound_of(MAGNITUDE, -params.floating_point_precision) * rows).bit_length()
 
 
 def _context(party: Party, arbiter_address: Address) -> bytes:
@@ -420,7 +417,7 @@ def private_key(key: Secret, bits: int) -> PrivateKey:
 
 coordinated_lr = Algorithm(
     name="coordinated_lr",
-    version="1",
+    version="2",
     params=CoordinatedLrParams,
     programs={
         GUEST: Program(Weights, start_guest, guest),
@@ -442,7 +439,7 @@ coordinated_lr = Algorithm(
     disclosures=(
         Disclosure(GUEST, "the arbiter's public key", ArbiterKey),
         Disclosure(HOST, "the arbiter's public key", ArbiterKey),
-        Disclosure(HOST, "the number of rows and their order in batches", Plan),
+        Disclosure(HOST, "the number of rows, their order in batches, and whether rows have weights", Plan),
         Disclosure(ARBITER, "how many batches an epoch has", Rounds),
         Disclosure(GUEST, "nothing: the host's scores are encrypted under the arbiter's key", Forward),
         Disclosure(HOST, "nothing: the residuals are encrypted under the arbiter's key", Residual),
@@ -473,7 +470,8 @@ coordinated_lr = Algorithm(
         "or scores than batches times its columns, and batches are refused that have no more rows than it has columns. "
         "A batch of fewer than about thirty rows a column still fixes 0/1 labels in principle, and a column that is "
         "zero, or constant, on all but a few rows of a batch (a rare category) shows those rows' residuals: take large "
-        "batches, drop rare categories. A party that breaks the protocol can have the arbiter decrypt other "
+        "batches, drop rare categories. Each fold of a cross validation, and each class, is a training with "
+        "equations of its own. A party that breaks the protocol can have the arbiter decrypt other "
         "ciphertexts than its gradient, a host thus the residuals, and the arbiter can return false "
         "gradients: that is outside what is promised."
     ),

@@ -1,7 +1,8 @@
 """Split aligned rows into training, validation and test rows, the same at every party.
 
 The guest draws the split and tells every host the positions; hosts follow, as their rows stand in the guest's order. A
-stratified split keeps the share of each label in each part; which rows go where is random within a label.
+stratified split keeps the share of each label in each part; which rows go where is random within a label. A label of
+more than a hundred values counts as continuous, and each part gets its share of each tenth of it.
 
 ``random_state`` is a parameter that all parties read. Whoever knows the stream of a *stratified* split knows which of
 each label's rows were taken, and so can read labels off the positions: there the guest draws from its own secret seed
@@ -22,9 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from partyd.algorithms.parameters import FateParams
 from partyd.crypto.prg import Prg
 from partyd.errors import BadValue, DataError
-from partyd.federation.algorithm import Algorithm, Disclosure, Params, Program, State
+from partyd.federation.algorithm import Algorithm, Disclosure, Program, State
 from partyd.federation.message import Message
 from partyd.federation.party import Party
 from partyd.types import GUEST, HOST
@@ -32,9 +34,14 @@ from partyd.wire.arrays import Ints
 
 Rows = NDArray[np.int64]
 Vector = NDArray[np.float64]
+LEFT_GO_TO = (0, 2, 1)
+"""Which part takes the rows that are left, the first of them without a size: train, test, validate, as in FATE."""
+STRATA = 10
+MOST_CLASSES = 100
+"""A label with more values is continuous: it is split by tenths of its range of ranks."""
 
 
-class DataSplitParams(Params):
+class DataSplitParams(FateParams):
     """FATE 2.2's parameters; a size is a share (with a point) or a number of rows, and None takes what is left."""
 
     train_size: int | float | None = None
@@ -115,7 +122,8 @@ def draw(params: DataSplitParams, data: Splittable, prg: Prg) -> tuple[Rows, Row
             raise DataError(
                 "a stratified split needs labels; set stratified to false or upload the guest's table with one"
             )
-        groups = [np.flatnonzero(data.label == value) for value in np.unique(data.label)]
+        stratum = strata(data.label)
+        groups = [np.flatnonzero(stratum == value) for value in np.unique(stratum)]
     sizes = allot([len(rows) for rows in groups], counts(params, data.rows))
     parts: list[list[Rows]] = [[], [], []]
     for i, rows in enumerate(groups):
@@ -125,6 +133,15 @@ def draw(params: DataSplitParams, data: Splittable, prg: Prg) -> tuple[Rows, Row
             taken += size
     train, validate, test = (np.sort(np.concatenate(part)).astype(np.int64) for part in parts)
     return train, validate, test
+
+
+def strata(label: Vector) -> Vector:
+    """Return what must be alike in every part: the label, or its tenth where it has too many values to be a class."""
+    known = label[~np.isnan(label)]
+    if len(np.unique(known)) <= MOST_CLASSES:
+        return np.where(np.isnan(label), np.inf, label)
+    cuts = np.quantile(known, np.linspace(0, 1, STRATA + 1)[1:-1])
+    return np.where(np.isnan(label), np.inf, np.searchsorted(cuts, label, side="right").astype(np.float64))
 
 
 def counts(params: DataSplitParams, rows: int) -> tuple[int, int, int]:
@@ -139,8 +156,8 @@ def counts(params: DataSplitParams, rows: int) -> tuple[int, int, int]:
         last = max(i for i, a in enumerate(asked) if a)
         given[last] = (given[last] or 0) + left
         left = 0
-    for i, count in enumerate(given):
-        if count is None:
+    for i in LEFT_GO_TO:
+        if given[i] is None:
             given[i], left = left, 0
     sizes = [g or 0 for g in given]
     if min(sizes) < 0 or sum(sizes) > rows:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from partyd.algorithms.optimizers import Settings
+from partyd.algorithms.parameters import Settings, lower
 from partyd.crypto.prg import Prg
 from partyd.errors import DataError
 
@@ -16,10 +16,20 @@ Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 
 
+ALIASES = {"consts": "const", "random": "random_normal"}
+
+
+def _method(word: object) -> object:
+    word = lower(word)
+    return ALIASES.get(word, word) if isinstance(word, str) else word
+
+
 class Init(Settings):
     """How weights begin; the random ones are small: uniform in [-0.1, 0.1), or normal with deviation 0.1."""
 
-    method: Literal["zeros", "ones", "const", "random_uniform", "random_normal"] = "zeros"
+    method: Annotated[
+        Literal["zeros", "ones", "const", "random_uniform", "random_normal"], BeforeValidator(_method)
+    ] = "zeros"
     fill_val: float = 0.0
     fit_intercept: bool = True
     random_state: int | None = Field(default=None, ge=0, lt=1 << 63)

@@ -71,12 +71,17 @@ def _binary(label: Vector, score: Vector) -> None:
         raise DataError("a score is missing or infinite; look at the features of the rows that were scored")
 
 
+def insist_on_both_classes(label: Vector, score: Vector) -> None:
+    """Raise DataError unless labels are 0 and 1, both occur, and every score is a number."""
+    _binary(label, score)
+    if int(label.sum()) in (0, len(label)):
+        raise DataError("all labels are the same, so there is no ROC curve; evaluate on rows of both classes")
+
+
 def roc(label: Vector, score: Vector) -> Roc:
     """Return the ROC curve, one corner for each distinct score; raises DataError unless both classes occur."""
-    _binary(label, score)
+    insist_on_both_classes(label, score)
     positives = int(label.sum())
-    if positives in (0, len(label)):
-        raise DataError("all labels are the same, so there is no ROC curve; evaluate on rows of both classes")
     order = np.argsort(-score, kind="stable")
     ranked, hits = score[order], np.cumsum(label[order])
     last = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(ranked) - 1)
@@ -85,18 +90,26 @@ def roc(label: Vector, score: Vector) -> Roc:
     return Roc(fpr, tpr, np.append(np.inf, ranked[last]))
 
 
-def auc(label: Vector, score: Vector) -> float:
-    """Return the area under the ROC curve."""
-    curve = roc(label, score)
+def area(curve: Roc) -> float:
+    """Return the area under a ROC curve."""
     return float(np.sum(np.diff(curve.fpr) * (curve.tpr[1:] + curve.tpr[:-1])) / 2)
 
 
-def ks(label: Vector, score: Vector) -> tuple[float, float]:
+def distance(curve: Roc) -> tuple[float, float]:
     """Return the KS statistic and the threshold at which it is reached (the highest, when several reach it)."""
-    curve = roc(label, score)
-    distance = np.abs(curve.tpr - curve.fpr)
-    best = int(np.argmax(distance))
-    return float(distance[best]), float(curve.thresholds[best])
+    apart = np.abs(curve.tpr - curve.fpr)
+    best = int(np.argmax(apart))
+    return float(apart[best]), float(curve.thresholds[best])
+
+
+def auc(label: Vector, score: Vector) -> float:
+    """Return the area under the ROC curve."""
+    return area(roc(label, score))
+
+
+def ks(label: Vector, score: Vector) -> tuple[float, float]:
+    """Return the KS statistic and the threshold at which it is reached."""
+    return distance(roc(label, score))
 
 
 def thinned(curve: Roc, points: int = ROC_POINTS) -> Roc:
@@ -135,7 +148,7 @@ def _comparable(label: Vector, prediction: Vector) -> None:
 
 
 def regression(label: Vector, prediction: Vector) -> dict[str, float]:
-    """Return rmse, mse, mae and r2 of a numeric prediction."""
+    """Return mse, rmse, mae, r2 and the explained variance of a numeric prediction."""
     _comparable(label, prediction)
     error = label - prediction
     spread = float(np.sum((label - label.mean()) ** 2))
@@ -145,6 +158,7 @@ def regression(label: Vector, prediction: Vector) -> dict[str, float]:
         "rmse": mse**0.5,
         "mae": float(np.mean(np.abs(error))),
         "r2": 1 - float(np.sum(error**2)) / spread if spread else 0.0,
+        "explained_variance": 1 - float(np.var(error)) * len(label) / spread if spread else 0.0,
     }
 
 

@@ -30,10 +30,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from partyd.algorithms.parameters import FateParams
 from partyd.crypto import blinding
 from partyd.crypto.prg import SEED_BYTES, Prg
 from partyd.errors import BadValue, CryptoError, DataError
-from partyd.federation.algorithm import Algorithm, Disclosure, Params, Program, State
+from partyd.federation.algorithm import Algorithm, Disclosure, Program, State
 from partyd.federation.engine import Engine
 from partyd.federation.message import Message
 from partyd.federation.party import Party
@@ -53,7 +54,7 @@ MANY = 20_000
 PART_ROWS = 1 << 12
 
 
-class PsiParams(Params):
+class PsiParams(FateParams):
     """FATE 2.2's parameters; ``chunk_rows`` points are sent, and at most so many are computed again after a crash."""
 
     protocol: Literal["ecdh_psi"] = "ecdh_psi"

@@ -39,6 +39,8 @@ class SecureSumParams(Params):
     """How many numbers each side has."""
 
     data_num: int = Field(default=1000, ge=1, le=MAX_NUMBERS)
+    partition: int = Field(default=4, ge=1, le=1 << 16)
+    """FATE's split of the work; without effect here."""
 
 
 class SecureSumState(State):

@@ -1,6 +1,6 @@
-"""Tables under ``/v2/data`` and ``/v2/table``: upload, query, delete; and what the site says of itself.
+"""Data under ``/v2/data``: upload, transform, download, each a local job; FATE Flow's fields, and a stream of our own.
 
-An uploaded file is streamed to disk, then read by a process of its own: the daemon's loop never parses a file.
+A file that arrives goes to the disk as it comes; processes of their own read and write tables.
 """
 
 from __future__ import annotations
@@ -8,166 +8,384 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-import shutil
-import sys
 import time
+import uuid
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from aiohttp import web
+from aiohttp import BodyPartReader, web
+from pydantic import BaseModel, Field, ValidationError
 
-from partyd import __version__
-from partyd.api.replies import BadRequest, NotFound, read_json, required, success
+from partyd.api.auth import BODY_CHECK, body_chunks, caller_of
+from partyd.api.endpoint import Access, Asked, Endpoint, parse
+from partyd.api.files import send_stream
+from partyd.api.replies import BadRequest, FateCode, Refusal, success
 from partyd.api.site import Site
-from partyd.data.formats import CsvFormat
+from partyd.api.tables import AtParty, TableNames, here, stored_view, there
+from partyd.data.fate_meta import Meta, form_of
+from partyd.data.formats import Format
 from partyd.errors import DataError, StoreFull
-from partyd.jobs.tasks import TABLES
-from partyd.layout import FEDERATION_FILE, make_private_dir
-from partyd.trust import has_expired, now_s
+from partyd.jobs.catalog import TableRecord
+from partyd.jobs.local import Download, LocalJob, LocalJobs, LocalStatus, Transform, Upload
+from partyd.layout import make_private_dir
 
 CHUNK_BYTES = 1 << 20
-MAX_NAME = 128
-FORMAT_FIELDS = ("delimiter", "sample_id", "match_id", "label", "weight", "on_bad_row")
+MAX_FIELD_BYTES = 1 << 20
+MAX_FIELDS = 64
+Text = Annotated[str, Field(max_length=1024)]
+
+
+class TableName(BaseModel):
+    """Which table."""
+
+    namespace: str
+    name: str
+
+
+class UploadStream(Asked):
+    """What the query of a streamed upload says: names, and how to read the body. A form says this in its fields."""
+
+    namespace: str | None = None
+    name: str | None = None
+    role: str | None = None
+    party_id: str | None = None
+    format: Literal["auto", "csv", "parquet", "svmlight", "tag", "tag_value"] = "auto"
+    delimiter: Text | None = None
+    header: bool = True
+    names: list[Text] | None = None
+    """The columns of a file without a header."""
+    encoding: Text | None = None
+    sample_id: Text | None = None
+    match_id: Text | None = None
+    label: Text | None = None
+    weight: Text | None = None
+    guess: bool = True
+    extend_sid: bool = False
+    strip_ids: bool = True
+    missing: list[Text] | None = None
+    dtype: Text | None = None
+    label_type: Text | None = None
+    weight_type: Text | None = None
+    storage: Literal["float64", "float32"] = "float64"
+    tag_value_delimiter: Text | None = None
+    on_bad_row: Literal["refuse", "skip"] = "refuse"
+    on_duplicate: Literal["refuse", "skip"] = "refuse"
+    gzip: bool = False
+    """Of no effect: a packed body is known by its first bytes."""
+
+
+class UploadForm(Asked):
+    """FATE's fields beside a file."""
+
+    head: bool
+    partitions: Annotated[int, Field(ge=0, le=1 << 20)] = 1
+    meta: Meta
+    extend_sid: bool = False
+    namespace: str | None = None
+    name: str | None = None
+    role: str | None = None
+    party_id: str | None = None
+
+
+class UploadPath(UploadForm):
+    """A file on the daemon's machine, or a table or query of one of the site's databases."""
+
+    head: bool = True
+    meta: Meta = Meta()
+    file: Annotated[str, Field(max_length=4096)] = ""
+    source: Annotated[str, Field(max_length=64)] = ""
+    query: Annotated[str, Field(max_length=65_536)] = ""
+    table: Annotated[str, Field(max_length=256)] = ""
+
+
+class TransformAsked(TableNames):
+    """Which table to give another name."""
+
+    data_warehouse: TableName
+    drop: bool = True
+    site_name: str | None = None
+    meta: dict[str, Any] | None = None
+    """Of no effect: the upload has applied it."""
+
+
+class DownloadAsked(TableNames):
+    """Which table to write."""
+
+    path: Annotated[str, Field(max_length=4096)] = ""
+    header: str | None = None
+    """FATE writes the header whatever this says; only ``false`` leaves it out here."""
+
+
+class Started(BaseModel):
+    """What a local job will make; its id is ``job_id`` beside ``data``."""
+
+    namespace: str
+    name: str
+    path: str = ""
 
 
 class Data:
-    """The data and site endpoints."""
+    """The endpoints that move data; ``jobs`` are the daemon's local jobs."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, jobs: LocalJobs) -> None:
         self._site = site
+        self._jobs = jobs
 
-    def routes(self) -> list[web.RouteDef]:
-        """Return the routes."""
+    def endpoints(self) -> list[Endpoint[Any]]:
+        """Return the endpoints."""
+        operator, component = Access.OPERATOR, "/v2/data/component"
+        transform = f"{component}/dataframe/transformer"
         return [
-            web.post("/v2/data/component/upload/file", self.upload),
-            web.get("/v2/table/query", self.query),
-            web.post("/v2/table/delete", self.delete),
-            web.get("/v2/site/info/query", self.site_info),
-            web.get("/v2/site/peers", self.peers),
-            web.post("/v2/site/backup", self.backup),
-            web.get("/v2/server/fateflow", self.server),
+            Endpoint(
+                "POST",
+                f"{component}/upload/file",
+                self.upload_file,
+                UploadStream,
+                operator,
+                dict[str, Any],
+                body="file",
+            ),
+            Endpoint("POST", f"{component}/upload", self.upload, UploadPath, operator, Started),
+            Endpoint("POST", transform, self.transform, TransformAsked, operator, Started),
+            Endpoint("POST", f"{component}/download", self.download_component, DownloadAsked, operator, Started),
+            Endpoint("GET", "/v2/data/download", self.download, DownloadAsked, operator, bytes),
         ]
 
-    async def upload(self, request: web.Request) -> web.Response:
-        """Store the CSV in the body as the table that the query names, at one node; replaces a table of that name."""
-        query = request.query
-        namespace, name = self._name(query)
-        node = self._site.node(query.get("role"), query.get("party_id"))
-        form = CsvFormat.model_validate({key: query[key] for key in FORMAT_FIELDS if query.get(key)})
-        if any(n.store.is_low() for n in self._site.nodes.values()):
-            raise StoreFull("the disk is almost full; free some space, then upload again")
-        spool = self._site.layout.state_dir / "uploads"
-        make_private_dir(spool)
-        suffix = ".csv.gz" if query.get("gzip") == "1" else ".csv"
-        file = spool / (secrets.token_hex(16) + suffix)
+    async def upload_file(self, request: web.Request, asked: UploadStream) -> web.StreamResponse:
+        """Store the file in the body as a table: a stream is answered when it is stored, FATE's form at once."""
+        self._check_room()
+        if request.content_type == "multipart/form-data":
+            return await self._upload_form(request)
+        names = _checked(asked.namespace, asked.name)
+        file = await self._spool()
         try:
-            with file.open("wb") as stream:
-                async for chunk in request.content.iter_chunked(CHUNK_BYTES):
-                    stream.write(chunk)
-            document = await self._ingest(file, form, self._site.layout.tables_dir(namespace, name))
+            form = _form(asked)
+            await self._store(file, body_chunks(request, CHUNK_BYTES))
+        except BaseException:
+            file.unlink(missing_ok=True)
+            raise
+        work = Upload(
+            _record(names, {}), form, str(file), is_received=True, shown_as="the uploaded file", only=_only(asked)
+        )
+        job = await self._jobs.wait((await self._start(request, asked, work)).job_id)
+        if job.status is not LocalStatus.SUCCESS:
+            raise _failed(job)
+        record = await self._jobs.catalog(there(self._site, self._jobs, asked)).find(*names)
+        return success(stored_view(record), job_id=job.job_id)
+
+    async def upload(self, request: web.Request, asked: UploadPath) -> web.StreamResponse:
+        """Make a table of a file on the daemon's machine, or of a configured database's table or query."""
+        self._check_room()
+        if bool(asked.file) == bool(asked.source) or (asked.source and bool(asked.query) == bool(asked.table)):
+            raise BadRequest("name either file, or source together with either query or table")
+        catalog = self._jobs.catalog(there(self._site, self._jobs, asked))
+        path = str(await asyncio.to_thread(catalog.sources.path, asked.file)) if asked.file else ""
+        names = _checked(asked.namespace, asked.name)
+        work = Upload(
+            _record(names, asked.meta.model_dump(exclude_defaults=True), asked.partitions),
+            form_of(asked.meta, head=asked.head, extend_sid=asked.extend_sid),
+            path,
+            source=asked.source,
+            query=asked.query,
+            table=asked.table,
+            only=_only(asked),
+        )
+        job = await self._start(request, asked, work)
+        return success(Started(namespace=names[0], name=names[1]).model_dump(exclude_defaults=True), job_id=job.job_id)
+
+    async def transform(self, request: web.Request, asked: TransformAsked) -> web.StreamResponse:
+        """Give a table another name, as FATE's dataframe transformer does with what was uploaded."""
+        catalog = self._jobs.catalog(there(self._site, self._jobs, asked))
+        source = await here(catalog, asked.data_warehouse.namespace, asked.data_warehouse.name)
+        if not asked.drop and any(one.key == f"{asked.namespace}/{asked.name}" for one in await catalog.records()):
+            raise Refusal(
+                f"there is a table {asked.namespace}/{asked.name} already; replace it with drop = true",
+                status=409,
+                number=FateCode.TABLE_EXISTS,
+            )
+        record = _record((asked.namespace, asked.name), {})
+        work = Transform(record, source.namespace, source.name, drop=asked.drop, only=_only(asked))
+        job = await self._start(request, asked, work)
+        return success({"namespace": asked.namespace, "name": asked.name}, job_id=job.job_id)
+
+    async def download_component(self, request: web.Request, asked: DownloadAsked) -> web.StreamResponse:
+        """Write a table as a CSV file on the daemon's machine."""
+        catalog = self._jobs.catalog(there(self._site, self._jobs, asked))
+        record = await here(catalog, asked.namespace, asked.name)
+        path = await asyncio.to_thread(_target, catalog.sources.path(asked.path or ".", must_exist=False), record)
+        work = Download(record, path, has_header=_wants_header(asked))
+        job = await self._start(request, asked, work)
+        return success({"namespace": asked.namespace, "name": asked.name, "path": str(path)}, job_id=job.job_id)
+
+    async def download(self, request: web.Request, asked: DownloadAsked) -> web.StreamResponse:
+        """Send a table as FATE does: a tar.gz with its CSV and the names of its columns."""
+        record = await here(self._jobs.catalog(there(self._site, self._jobs, asked)), asked.namespace, asked.name)
+        file = await self._spool()
+        try:
+            work = Download(record, file, is_archive=True, has_header=_wants_header(asked))
+            job = await self._jobs.wait((await self._start(request, asked, work)).job_id)
+            if job.status is not LocalStatus.SUCCESS:
+                raise _failed(job)
+            stream = await asyncio.to_thread(file.open, "rb")
+            size = file.stat().st_size
         finally:
             file.unlink(missing_ok=True)
-        document |= {"namespace": namespace, "name": name, "created_at": time.time()}
-        packed = json.dumps(document).encode()
-        await node.store.write(lambda store: store.put_document(TABLES, f"{namespace}/{name}", packed))
-        return success(document)
+        with stream:
+            name = f"download_data_{asked.namespace}_{asked.name}.tar.gz"
+            return await send_stream(request, stream, size, name, "application/gzip")
 
-    async def _ingest(self, file: Path, form: CsvFormat, folder: Path) -> dict[str, Any]:
-        make_private_dir(folder.parent)
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "partyd.data.ingest",
-            str(file),
-            str(folder),
-            form.model_dump_json(),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
+    # -- inside
+
+    async def _upload_form(self, request: web.Request) -> web.StreamResponse:
+        if BODY_CHECK in request:
+            raise BadRequest("a form is not signed with its body; sign UNSIGNED-PAYLOAD, over TLS or loopback")
+        file = await self._spool()
         try:
-            out, err = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-        if process.returncode != 0:
-            said = err.decode("utf-8", "replace").strip()[-4000:].replace(str(file), "the uploaded file")
-            raise DataError(said or f"the process that read the file ended with status {process.returncode}")
-        document = json.loads(out)
-        assert isinstance(document, dict)
-        return document
+            fields, shown_as = await self._read_form(request, file)
+            asked = parse(UploadForm, fields)
+            form = form_of(asked.meta, head=asked.head, extend_sid=asked.extend_sid)
+            names = _checked(asked.namespace, asked.name)
+            work = Upload(
+                _record(names, asked.meta.model_dump(exclude_defaults=True), asked.partitions),
+                form,
+                str(file),
+                is_received=True,
+                shown_as=shown_as,
+                only=_only(asked),
+            )
+            job = await self._start(request, asked, work)
+        except BaseException:
+            file.unlink(missing_ok=True)
+            raise
+        return success({"namespace": names[0], "name": names[1]}, job_id=job.job_id)
 
-    async def query(self, request: web.Request) -> web.Response:
-        """Return one table's schema, or all tables."""
-        query = request.query
-        node = self._site.node(query.get("role"), query.get("party_id"))
-        if "name" in query:
-            namespace, name = self._name(query)
-            found = await node.store.read(lambda store: store.document(TABLES, f"{namespace}/{name}"))
-            if found is None:
-                raise NotFound(f"there is no table {namespace}/{name}; upload it with: flow data upload")
-            return success(json.loads(found))
-        rows = await node.store.read(lambda store: store.documents(TABLES, limit=10_000))
-        return success([json.loads(row.document) for row in rows])
+    async def _read_form(self, request: web.Request, file: Path) -> tuple[dict[str, Any], str]:
+        """Take FATE's form in: its fields, and its file straight to the disk."""
+        fields: dict[str, Any] = {}
+        shown_as = ""
+        try:
+            async for part in await request.multipart():
+                if not isinstance(part, BodyPartReader) or not part.name or len(fields) >= MAX_FIELDS:
+                    raise BadRequest("the form must hold fields and one file, as FATE's client sends them")
+                if part.name == "file":
+                    shown_as = (part.filename or "the uploaded file")[:200]
+                    await self._store(file, _pieces(part))
+                else:
+                    fields[part.name] = await _field(part)
+        except ValueError as error:
+            raise BadRequest(f"the form cannot be read ({error}); send multipart/form-data") from error
+        if not shown_as:
+            raise Refusal("the form holds no file; send it in the field 'file'", status=400, number=FateCode.NO_FILE)
+        return fields, shown_as
 
-    async def delete(self, request: web.Request) -> web.Response:
-        """Delete a table; jobs that have read it keep what they read."""
-        body = await read_json(request)
-        namespace, name = self._name(body)
-        node = self._site.node(body.get("role"), body.get("party_id"))
-        if not await node.store.write(lambda store: store.delete_document(TABLES, f"{namespace}/{name}")):
-            raise NotFound(f"there is no table {namespace}/{name}; list them with: flow data query")
-        await asyncio.to_thread(shutil.rmtree, self._site.layout.tables_dir(namespace, name), True)
-        return success({"namespace": namespace, "name": name})
+    async def _start(self, request: web.Request, asked: AtParty, work: Upload | Transform | Download) -> LocalJob:
+        return await self._jobs.start(there(self._site, self._jobs, asked), work, caller_of(request).name)
 
-    async def site_info(self, _: web.Request) -> web.Response:
-        """Say who this daemon is."""
-        settings = self._site.settings
-        roles = [role.label for role in settings.roles]
-        found = {"party_id": settings.party_id, "roles": roles, "org": settings.org, "standalone": settings.standalone}
-        if settings.standalone:
-            path = settings.state_dir.parent / FEDERATION_FILE
-            federation = json.loads(await asyncio.to_thread(path.read_text))
-            found["siblings"] = [{"address": p["address"], "url": p["url"]} for p in federation["parties"]]
-        return success(found)
+    def _check_room(self) -> None:
+        if any(node.store.is_low() for node in self._site.nodes.values()):
+            raise StoreFull("the disk is almost full; free some space, then upload again")
 
-    async def peers(self, _: web.Request) -> web.Response:
-        """Return every pinned peer: session, silence, what waits for it, its card's end."""
-        found = []
-        for me, node in self._site.nodes.items():
-            for peer, pinned in node.peers.items():
-                link = node.office.links.get(peer)
-                found.append(
-                    {
-                        "me": str(me),
-                        "peer": str(peer),
-                        "fingerprint": str(pinned.fingerprint),
-                        "card_not_after": pinned.card.not_after,
-                        "card_expired": has_expired(pinned.card, now_s()),
-                        "established": bool(link and link.session.established),
-                        "silent": bool(link and link.is_suspect),
-                        "outbox_messages": len(link.waiting) if link else 0,
-                        "outbox_bytes": link.waiting_bytes if link else 0,
-                    }
-                )
-        return success(found)
+    async def _spool(self) -> Path:
+        folder = self._site.layout.state_dir / "uploads"
+        await asyncio.to_thread(make_private_dir, folder)
+        return folder / secrets.token_hex(16)
 
-    async def backup(self, request: web.Request) -> web.Response:
-        """Write a backup of every store here into a new directory on this machine."""
-        body = await read_json(request)
-        target = Path(required(body, "directory"))
-        if not target.is_absolute():
-            raise BadRequest("directory must be an absolute path on the daemon's machine")
-        for address, node in self._site.nodes.items():
-            await node.store.backup_to(target / address.role.label)
-        return success({"directory": str(target)})
+    async def _store(self, file: Path, pieces: AsyncIterator[bytes]) -> None:
+        """Write a body to the disk; raises Refusal when it is too large."""
+        most, size = self._site.settings.data.upload_max_bytes, 0
+        stream = await asyncio.to_thread(file.open, "xb")
+        with stream:
+            async for piece in pieces:
+                size += len(piece)
+                if size > most:
+                    raise Refusal(
+                        f"the file is larger than {most >> 20} MiB; raise data.upload_max_bytes or bind it by its path",
+                        status=413,
+                        number=FateCode.INVALID_PARAMETER,
+                    )
+                await asyncio.to_thread(stream.write, piece)
 
-    async def server(self, _: web.Request) -> web.Response:
-        """Say what answers, to clients that look for FATE Flow."""
-        return success({"host": self._site.settings.http.host, "port": self._site.pulse.port, "version": __version__})
 
-    @staticmethod
-    def _name(query: Any) -> tuple[str, str]:
-        namespace, name = required(query, "namespace"), required(query, "name")
-        if any(len(part) > MAX_NAME or "/" in part or not part.isprintable() for part in (namespace, name)):
-            raise BadRequest(f"namespace and name are at most {MAX_NAME} printable characters without /")
-        return namespace, name
+def _form(asked: UploadStream) -> Format:
+    """Return how a streamed body is read; raises BadRequest."""
+    plain = asked.model_dump(
+        include={
+            "delimiter", "encoding", "sample_id", "match_id", "label", "weight", "guess", "extend_sid", "strip_ids",
+            "missing", "dtype", "label_type", "weight_type", "storage", "tag_value_delimiter", "on_bad_row",
+            "on_duplicate",
+        },
+        exclude_none=True,
+    )  # fmt: skip
+    kind = {"csv": "dense", "tag_value": "tag"}.get(asked.format, asked.format)
+    said = {**plain, "input_format": kind, "head": asked.header, "header": tuple(asked.names or ())}
+    if asked.label == "":
+        said["guess"] = False
+    try:
+        return Format.model_validate(
+            {key: value for key, value in said.items() if value != ""} | {"tag_with_value": asked.format == "tag_value"}
+        )
+    except ValidationError as error:
+        raise BadRequest(
+            "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        ) from None
+
+
+def _checked(namespace: str | None, name: str | None) -> tuple[str, str]:
+    """Return the names of a table to be made, made up where FATE makes them up; raises BadRequest."""
+    if not namespace and not name:
+        return "upload", str(uuid.uuid4())
+    try:
+        found = TableNames.model_validate({"namespace": namespace, "name": name})
+    except ValidationError as error:
+        raise BadRequest(f"namespace and name: {error.errors()[0]['msg']}") from None
+    return found.namespace, found.name
+
+
+def _record(names: tuple[str, str], meta: dict[str, object], partitions: int = 0) -> TableRecord:
+    return TableRecord(namespace=names[0], name=names[1], created_at=time.time(), meta=meta, partitions=partitions)
+
+
+def _only(asked: AtParty) -> dict[str, str]:
+    """Return the party that a request names, as far as it names one; FATE's ``local`` is nobody's role."""
+    if asked.role in (None, "", "local"):
+        return {}
+    return {"role": asked.role} | ({"party_id": asked.party_id} if asked.party_id else {})
+
+
+def _target(path: Path, record: TableRecord) -> Path:
+    """Return the file to write; raises DataError when its directory is not there."""
+    file = path / f"{record.name}.csv" if path.is_dir() else path
+    if not file.parent.is_dir():
+        raise DataError(f"{file.parent} is no directory on the daemon's machine; make it first")
+    return file
+
+
+def _wants_header(asked: DownloadAsked) -> bool:
+    return (asked.header or "").lower() not in ("false", "0", "no")
+
+
+def _failed(job: LocalJob) -> DataError | StoreFull | Refusal:
+    """Return the error that a job ended with, as an answer."""
+    if job.status is LocalStatus.CANCELED:
+        return Refusal("the upload was stopped", status=409, number=FateCode.FUNCTION_RESTRICTED)
+    return StoreFull(job.reason) if job.code in ("io", "store_full") else DataError(job.reason)
+
+
+async def _pieces(part: BodyPartReader) -> AsyncIterator[bytes]:
+    while piece := await part.read_chunk(CHUNK_BYTES):
+        yield bytes(piece)
+
+
+async def _field(part: BodyPartReader) -> Any:
+    """Return a field's value; ``meta`` is JSON. Raises BadRequest."""
+    text = bytearray()
+    async for piece in _pieces(part):
+        text += piece
+        if len(text) > MAX_FIELD_BYTES:
+            raise BadRequest(f"the field {part.name!r} is longer than {MAX_FIELD_BYTES} bytes")
+    try:
+        value = text.decode()
+        return json.loads(value) if part.name == "meta" else value
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"the field {(part.name or '')[:80]!r} cannot be read ({error})") from error

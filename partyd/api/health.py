@@ -5,14 +5,24 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
+from typing import Annotated, Any
 
 from aiohttp import web
+from pydantic import Field
 
 from partyd import __version__
+from partyd.api.endpoint import Access, Asked, Endpoint, Nothing
 from partyd.api.site import Site
 from partyd.errors import PartydError
 
 MAX_LAG_S = 5.0
+
+
+class Probe(Asked):
+    """A question of a supervisor or a load balancer."""
+
+    verbose: Annotated[str, Field(max_length=16)] | None = None
+    """Lists the checks, whatever it says."""
 
 
 class Health:
@@ -21,29 +31,29 @@ class Health:
     def __init__(self, site: Site) -> None:
         self._site = site
 
-    def routes(self) -> list[web.RouteDef]:
-        """Return the routes."""
+    def endpoints(self) -> list[Endpoint[Any]]:
+        """Return the endpoints."""
         return [
-            web.get("/livez", self.livez),
-            web.get("/healthz", self.livez),
-            web.get("/readyz", self.readyz),
-            web.get("/metrics", self.metrics),
+            Endpoint("GET", "/livez", self.livez, Probe, Access.OPEN, str),
+            Endpoint("GET", "/healthz", self.livez, Probe, Access.OPEN, str),
+            Endpoint("GET", "/readyz", self.readyz, Probe, Access.OPEN, str),
+            Endpoint("GET", "/metrics", self.metrics, Nothing, Access.VIEWER, str),
         ]
 
-    async def livez(self, request: web.Request) -> web.Response:
+    async def livez(self, _: web.Request, asked: Probe) -> web.Response:
         """Say whether the process can make progress; failing means: restart me."""
         lag = max(self._site.pulse.lag_s, time.monotonic() - self._site.pulse.beat_at - 1.0)
         checks = {"loop": lag < MAX_LAG_S, "store": all(node.store.is_alive for node in self._site.nodes.values())}
-        return _verdict(request, checks)
+        return _verdict(asked, checks)
 
-    async def readyz(self, request: web.Request) -> web.Response:
+    async def readyz(self, _: web.Request, asked: Probe) -> web.Response:
         """Say whether work may be sent here: store writable, broker there (30 s grace), disk above its watermark."""
         checks = {
             "store": await self._store_writes(),
             "broker": not self._site.pulse.broker_is_missing,
             "disk": not any(node.store.is_low() for node in self._site.nodes.values()),
         }
-        return _verdict(request, checks)
+        return _verdict(asked, checks)
 
     async def _store_writes(self) -> bool:
         try:
@@ -54,7 +64,7 @@ class Health:
             return False
         return True
 
-    async def metrics(self, _: web.Request) -> web.Response:
+    async def metrics(self, _: web.Request, __: Nothing) -> web.Response:
         """Answer Prometheus; labels are bounded: peers, states and reasons, never jobs."""
         lines = [line for family in self._families() for line in family]
         return web.Response(text="\n".join(lines) + "\n", content_type="text/plain", charset="utf-8")
@@ -117,11 +127,11 @@ def _escape(value: str) -> str:
     return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
-def _verdict(request: web.Request, checks: dict[str, bool]) -> web.Response:
+def _verdict(asked: Probe, checks: dict[str, bool]) -> web.Response:
     """Return 200 or 503; ``?verbose`` lists the checks for people."""
     is_ok = all(checks.values())
     lines = [f"[{'+' if ok else '-'}]{name} {'ok' if ok else 'failed'}" for name, ok in checks.items()]
     text = (
-        "\n".join([*lines, "ok" if is_ok else "failed"]) if "verbose" in request.query else "ok" if is_ok else "failed"
+        "\n".join([*lines, "ok" if is_ok else "failed"]) if asked.verbose is not None else "ok" if is_ok else "failed"
     )
     return web.Response(text=text + "\n", status=200 if is_ok else 503)

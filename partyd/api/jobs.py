@@ -1,24 +1,100 @@
-"""Jobs, tasks, outputs and logs under ``/v2``, in FATE Flow 2.2's words."""
+"""Jobs under ``/v2/job``: submit, watch, stop, run again, clean; FATE Flow 2.2's paths, fields and codes."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import math
-from typing import SupportsFloat
+from collections.abc import Sequence
+from typing import Any, Literal
 
 from aiohttp import web
+from pydantic import Field
 
-from partyd.api.replies import number, read_json, read_text, required, success
+from partyd.api.endpoint import Access, Asked, Endpoint, Nothing
+from partyd.api.files import send_written
+from partyd.api.job_list import Filter, job_page
+from partyd.api.replies import BadRequest, FateCode, Refusal, answer, read_text, success
 from partyd.api.site import Site, SiteNode
+from partyd.api.sought import (
+    MAX_TEXT,
+    AskedJob,
+    AskedOfParty,
+    FoundJob,
+    find_job,
+    find_jobs,
+    local_job,
+    models_of,
+    named_nodes,
+    no_job,
+)
+from partyd.api.views import job_view, local_job_view, state_tag
 from partyd.components import COMPONENTS
-from partyd.components.base import JsonObject, Kind
-from partyd.errors import DataError, JobError
-from partyd.jobs.record import JobRecord, TaskStatus
+from partyd.components.base import JsonObject
+from partyd.errors import JobError, JobRejected
+from partyd.jobs.dag import Dag, JobSpec, remarks
+from partyd.jobs.dsl import read_any
+from partyd.jobs.job_logs import write_logs
+from partyd.jobs.models import identity
+from partyd.jobs.record import JobRecord, JobStatus
 from partyd.jobs.spec import parse_dag_text
+from partyd.jobs.supervisor import Supervisor
 
 MAX_WAIT_S = 30
-PREVIEW_ROWS = 100
+WIND_UP_S = 10.0
+MAX_LISTED = 1000
+MAX_NOTES = 1000
+MAX_REQUEST_ID = 128
+DATA_TYPES = {"train_data": "train_data", "validate_data": "validate_data"}
+
+
+class AskedSubmit(Asked):
+    """The body is the job; the same ``request_id`` again is the same job."""
+
+    request_id: str = Field(default="", max_length=MAX_REQUEST_ID)
+
+
+class AskedJobs(AskedOfParty):
+    """Which jobs; with ``wait`` (seconds) and the ``seen`` of an earlier answer, as soon as the job looks different."""
+
+    job_id: str = Field(default="", max_length=8192)
+    status: str = Field(default="", max_length=MAX_TEXT)
+    wait: int = Field(default=0, ge=0, le=MAX_WAIT_S)
+    seen: str = Field(default="", max_length=1 << 16)
+
+
+class AskedList(AskedOfParty):
+    """Which page of which jobs; ``job_id``, ``description`` and ``partner`` may be parts of what is looked for."""
+
+    limit: int = Field(default=20, ge=0, le=MAX_LISTED)
+    page: int = Field(default=1, ge=0, le=1_000_000)
+    job_id: str = Field(default="", max_length=MAX_TEXT)
+    description: str = Field(default="", max_length=MAX_TEXT)
+    partner: str = Field(default="", max_length=MAX_TEXT)
+    status: str = Field(default="", max_length=MAX_TEXT)
+    order_by: Literal[
+        "", "create_time", "update_time", "start_time", "end_time", "elapsed", "job_id", "status", "progress"
+    ] = ""
+    order: Literal["", "asc", "desc"] = ""
+
+
+class AskedStop(AskedJob):
+    """Which job to end, and why."""
+
+    cause: str = Field(default="", max_length=MAX_NOTES)
+
+
+class AskedRerun(AskedJob):
+    """Which job to run again, and from which tasks (none named: those that did not succeed)."""
+
+    tasks: tuple[str, ...] = Field(default=(), max_length=500)
+    task_list: tuple[str, ...] = Field(default=(), max_length=500)
+    component_name: tuple[str, ...] | str = ()
+    force: bool = False
+
+
+class AskedNotes(AskedJob):
+    """A note to keep with a job."""
+
+    notes: str = Field(max_length=MAX_NOTES)
 
 
 class Jobs:
@@ -27,201 +103,269 @@ class Jobs:
     def __init__(self, site: Site) -> None:
         self._site = site
 
-    def routes(self) -> list[web.RouteDef]:
-        """Return the routes."""
+    def endpoints(self) -> list[Endpoint[Any]]:
+        """Return the endpoints."""
+        jobs, viewer, operator = "/v2/job", Access.VIEWER, Access.OPERATOR
         return [
-            web.post("/v2/job/submit", self.submit),
-            web.post("/v2/job/stop", self.stop),
-            web.get("/v2/job/query", self.query),
-            web.get("/v2/job/list/query", self.listing),
-            web.get("/v2/job/task/query", self.tasks),
-            web.get("/v2/output/metric/query", self.metrics),
-            web.get("/v2/output/model/query", self.model),
-            web.get("/v2/output/data/display", self.data),
-            web.get("/v2/log/query", self.log),
+            Endpoint("POST", f"{jobs}/submit", self.submit, AskedSubmit, operator, JsonObject, body="text"),
+            Endpoint("POST", f"{jobs}/stop", self.stop, AskedStop, operator, JsonObject),
+            Endpoint("POST", f"{jobs}/rerun", self.rerun, AskedRerun, operator, JsonObject),
+            Endpoint("GET", f"{jobs}/query", self.query, AskedJobs, viewer, list[JsonObject]),
+            Endpoint("GET", f"{jobs}/list/query", self.listing, AskedList, viewer, JsonObject),
+            Endpoint("POST", f"{jobs}/queue/clean", self.clean_queue, Nothing, operator, JsonObject),
+            Endpoint("POST", f"{jobs}/clean", self.clean, AskedJob, operator, JsonObject),
+            Endpoint("GET", f"{jobs}/data/view", self.data_view, AskedJob, viewer, JsonObject),
+            Endpoint("POST", f"{jobs}/notes/add", self.add_notes, AskedNotes, operator, JsonObject),
+            Endpoint("GET", f"{jobs}/dag/dependency", self.dependency, AskedJob, viewer, JsonObject),
+            Endpoint("POST", f"{jobs}/log/download", self.download_logs, AskedJob, viewer, bytes),
         ]
 
-    async def submit(self, request: web.Request) -> web.Response:
-        """Start a job: the body is the DAG as JSON or YAML, or ``{"dag_schema": DAG}`` as FATE's client sends it."""
+    async def submit(self, request: web.Request, asked: AskedSubmit) -> web.StreamResponse:
+        """Start a job: the body is the DAG as JSON or YAML, ``{"dag_schema": DAG}``, or FATE 1.x's dsl and conf."""
         document = await asyncio.to_thread(parse_dag_text, await read_text(request), "the request body")
-        if isinstance(document, dict) and set(document) == {"dag_schema"}:
-            document = document["dag_schema"]
-        node = self._initiator(document)
-        job = await node.supervisor.submit(document)
-        model = {"model_id": job, "model_version": "0"}
-        return success(model, job_id=job)
+        request_id = (
+            asked.request_id or request.headers.get("Idempotency-Key", "") or request.headers.get("request_id", "")
+        )
+        if isinstance(document, dict) and "dag" not in document:
+            request_id = str(document.pop("request_id", request_id))
+        if len(request_id) > MAX_REQUEST_ID:
+            raise BadRequest(f"request_id holds more than {MAX_REQUEST_ID} characters")
+        try:
+            spec, notes = await asyncio.to_thread(_read_job, document)
+            node = self._initiator(spec)
+            job = await node.supervisor.submit(_document(spec), request_id=request_id)
+        except JobRejected as error:
+            return _rejected(error)
+        model_id, model_version = identity(await node.supervisor.record(job))
+        return success({"model_id": model_id, "model_version": model_version, "notes": notes}, job_id=job)
 
-    def _initiator(self, document: object) -> SiteNode:
+    def _initiator(self, spec: JobSpec) -> SiteNode:
         """Return the node here that stands in the job's parties, a guest before all others."""
-        named = []
-        if isinstance(document, dict) and isinstance(dag := document.get("dag"), dict):
-            groups = dag.get("parties")
-            for group in groups if isinstance(groups, list) else []:
-                if isinstance(group, dict):
-                    ids = group.get("party_id")
-                    ids = ids if isinstance(ids, list) else [ids]
-                    named += [(str(party), str(group.get("role"))) for party in ids]
+        parties = spec.dag.addresses()
         for address, node in sorted(self._site.nodes.items(), key=lambda item: item[0].role.value):
-            if (address.party_id, address.role.label) in named:
+            if address in parties:
                 return node
         return self._site.node()
 
-    async def stop(self, request: web.Request) -> web.Response:
+    async def stop(self, _: web.Request, asked: AskedStop) -> web.StreamResponse:
         """End a job at every party."""
-        body = await read_json(request)
-        job = required(body, "job_id")
-        node, _ = await self._site.find(job, None, None)
-        await node.supervisor.stop(job)
-        return success({"job_id": job}, job_id=job)
+        local = self._site.local
+        if local is not None and await local.find(asked.job_id) is not None:
+            await local.stop(asked.job_id)
+            return success({"job_id": asked.job_id}, job_id=asked.job_id)
+        found = await find_job(self._site, asked)
+        await found.node.supervisor.stop(found.record.job, asked.cause or "stopped by its owner")
+        return success({"job_id": found.record.job}, job_id=found.record.job)
 
-    async def query(self, request: web.Request) -> web.Response:
-        """Return a job; with ``wait`` (seconds) and the ``seen`` of an earlier reply, as soon as it looks different."""
-        query = request.query
-        if "job_id" not in query:
-            return await self.listing(request)
-        node, record = await self._site.find(required(query, "job_id"), query.get("role"), query.get("party_id"))
-        wait = number(query, "wait", 0, MAX_WAIT_S)
-        if wait and query.get("seen") == _state_tag(record):
-            try:
-                async with asyncio.timeout(wait):
-                    while query.get("seen") == _state_tag(record):
-                        await node.supervisor.changed()
-                        record = await node.supervisor.record(record.job)
-            except TimeoutError:
-                pass
-        return success([self._job(node, record)])
+    async def rerun(self, _: web.Request, asked: AskedRerun) -> web.StreamResponse:
+        """Run an ended job again from the tasks that did not succeed, or from those named and all after them."""
+        found = await find_job(self._site, asked)
+        named = (asked.component_name,) if isinstance(asked.component_name, str) else asked.component_name
+        tasks = [*asked.tasks, *asked.task_list, *(name for name in named if name)]
+        try:
+            await found.node.supervisor.rerun(found.record.job, tasks)
+        except JobError as error:
+            raise Refusal(str(error), status=409, number=FateCode.JOB_UPDATE_FAILED) from error
+        return success({"job_id": found.record.job}, job_id=found.record.job)
 
-    async def listing(self, request: web.Request) -> web.Response:
-        """Return the newest jobs of each node here."""
-        limit, page = number(request.query, "limit", 20, 1000), number(request.query, "page", 1, 1_000_000)
-        node = self._site.node(request.query.get("role"), request.query.get("party_id"))
-        records = await node.supervisor.records(limit, max(0, page - 1) * limit)
-        return success({"count": len(records), "data": [self._job(node, record) for record in records]})
+    async def query(self, _: web.Request, asked: AskedJobs) -> web.StreamResponse:
+        """Return a job as each address here sees it, or the newest jobs when none is named."""
+        if not asked.job_id:
+            return success(await self._newest(asked))
+        local = await self._local(asked.job_id)
+        if local is not None:
+            return success([local])
+        job = AskedJob(job_id=asked.job_id, role=asked.role, party_id=asked.party_id)
+        found = await find_jobs(self._site, job)
+        if not found:
+            raise no_job(asked.job_id)
+        if asked.wait and asked.seen == state_tag(found[0].record):
+            found[0] = await self._changed(found[0], asked)
+        views = [job_view(f.node, f.record) for f in found if asked.status in ("", f.record.status.value)]
+        if not views:
+            raise Refusal(
+                f"job {asked.job_id} is {found[0].record.status.value}, not {asked.status}; leave status out to see it",
+                status=404,
+                number=FateCode.JOB_NOT_FOUND,
+            )
+        return success(views)
 
-    async def tasks(self, request: web.Request) -> web.Response:
-        """Return this party's tasks of a job, with progress."""
-        node, record = await self._find(request)
-        wanted = request.query.get("task_name")
-        tasks = [self._task(node, record, name) for name in record.tasks if wanted in (None, "", name)]
-        return success(tasks)
+    async def _changed(self, found: FoundJob, asked: AskedJobs) -> FoundJob:
+        """Return the job once it looks different, or after the time that the caller would wait."""
+        node, record = found.node, found.record
+        try:
+            async with asyncio.timeout(asked.wait):
+                while asked.seen == state_tag(record):
+                    await node.supervisor.changed()
+                    record = await node.supervisor.record(record.job)
+        except TimeoutError:
+            pass
+        return FoundJob(node, record)
 
-    async def metrics(self, request: web.Request) -> web.Response:
-        """Return the metrics of a task: name, and value by step."""
-        node, record = await self._find(request)
-        task = self._named_task(record, request)
-        series = await asyncio.to_thread(node.runner.diary(record.job, task).metrics)
-        data = [
-            {"name": n, "data": [{"step": step, "val": _finite(value)} for step, value in points]}
-            for n, points in series.items()
-        ]
-        return success(data)
+    async def _newest(self, asked: AskedJobs) -> list[JsonObject]:
+        wanted = Filter(statuses=_words(asked.status))
+        _, records = await job_page(named_nodes(self._site, asked), wanted, 20, 0)
+        return [job_view(node, record) for node, record in records]
 
-    async def model(self, request: web.Request) -> web.Response:
-        """Return the model or metric document that a task wrote at this party."""
-        node, record = await self._find(request)
-        task = self._named_task(record, request)
-        folder = node.runner.folder(record.job, task)
-        documents = {path.stem: path.read_text() for path in sorted(folder.glob("*.json"))} if folder.exists() else {}
-        return success({name: json.loads(text) for name, text in documents.items()})
+    async def _local(self, job: str) -> JsonObject | None:
+        found = await local_job(self._site, job)
+        return None if found is None else local_job_view(found)
 
-    async def data(self, request: web.Request) -> web.Response:
-        """Return rows of an output table from row ``begin``, to the owner."""
-        node, record = await self._find(request)
-        task = self._named_task(record, request)
-        port = request.query.get("output_key") or self._first_table(node, record, task)
-        table = await asyncio.to_thread(node.runner.read_output, record.job, task, port)
-        begin = number(request.query, "begin", 0, 1 << 40)
-        end = min(begin + number(request.query, "limit", PREVIEW_ROWS, PREVIEW_ROWS), len(table))
-        header = [table.schema.sample_id, *([table.schema.label] if table.schema.label else []), *table.schema.features]
-        lines = [
-            [
-                table.ids[i].decode("utf-8", "replace"),
-                *([_finite(table.label[i])] if table.label is not None else []),
-                *map(_finite, table.features[i]),
-            ]
-            for i in range(begin, end)
-        ]
-        return success({"count": len(table), "header": header, "rows": lines})
+    async def listing(self, _: web.Request, asked: AskedList) -> web.StreamResponse:
+        """Return a page of the jobs here, the newest first unless ``order_by`` says otherwise."""
+        wanted = Filter(
+            job=asked.job_id,
+            description=asked.description,
+            partner=asked.partner,
+            statuses=_words(asked.status),
+            order_by=asked.order_by or "create_time",
+            is_descending=asked.order != "asc",
+        )
+        limit = asked.limit or MAX_LISTED
+        nodes = named_nodes(self._site, asked)
+        count, records = await job_page(nodes, wanted, limit, max(0, asked.page - 1) * limit)
+        views = [job_view(node, record) | {"partners": _partners(record)} for node, record in records]
+        return success({"count": count, "data": views})
 
-    async def log(self, request: web.Request) -> web.Response:
-        """Return a task's log lines at this party, from line ``begin``."""
-        node, record = await self._find(request)
-        task = self._named_task(record, request)
-        begin = number(request.query, "begin", 0, 1 << 40)
-        lines = await asyncio.to_thread(node.runner.diary(record.job, task).lines, begin)
-        return success(lines)
+    async def clean_queue(self, _: web.Request, __: Nothing) -> web.StreamResponse:
+        """Cancel every job here that waits to begin."""
+        cleaned: JsonObject = {}
+        for node in self._site.nodes.values():
+            cleaned |= dict.fromkeys(await node.supervisor.clean_queue(), JobStatus.CANCELED.value)
+        return success(cleaned)
 
-    async def _find(self, request: web.Request) -> tuple[SiteNode, JobRecord]:
-        query = request.query
-        return await self._site.find(required(query, "job_id"), query.get("role"), query.get("party_id"))
+    async def clean(self, _: web.Request, asked: AskedJob) -> web.StreamResponse:
+        """Erase what an ended job has given out at this party, its models too; the record and the log stay."""
+        jobs = await find_jobs(self._site, asked)
+        if not jobs:
+            raise no_job(asked.job_id)
+        models = 0
+        for found in jobs:
+            await _clean(found)
+            for entry in await models_of(found.node).query(job_id=found.record.job):
+                models += await models_of(found.node).delete(entry.model_id, entry.model_version, entry.task_name)
+        return success({"job_id": asked.job_id, "models": models})
 
-    def _named_task(self, record: JobRecord, request: web.Request) -> str:
-        task = required(request.query, "task_name")
-        if task not in record.tasks:
-            raise JobError(f"job {record.job} has no task {task!r}; its tasks are {', '.join(record.tasks)}")
-        return task
+    async def data_view(self, _: web.Request, asked: AskedJob) -> web.StreamResponse:
+        """Return the tables that a job reads, by role, party and task."""
+        record = (await find_job(self._site, asked)).record
+        dataset: JsonObject = {}
+        for address in record.parties:
+            tables = _tables(record.spec.dag, address)
+            if tables:
+                dataset.setdefault(address.role.label, {})[address.party_id] = tables
+        return success({"job_id": record.job, "partner": _partners(record), "dataset": dataset})
 
-    def _first_table(self, node: SiteNode, record: JobRecord, task: str) -> str:
-        component = COMPONENTS[record.spec.dag.tasks[task].component_ref]
-        for port in component.outputs:
-            if port.kind is Kind.DATA and node.runner.has_output(record, task, port.name, port.kind):
-                return port.name
-        raise DataError(f"task {task} has given no table out at {record.me}")
+    async def add_notes(self, _: web.Request, asked: AskedNotes) -> web.StreamResponse:
+        """Keep a note with a job at this party."""
+        jobs = await find_jobs(self._site, asked)
+        if not jobs:
+            raise no_job(asked.job_id)
+        for found in jobs:
+            await found.node.supervisor.note(found.record.job, asked.notes)
+        return success({"job_id": asked.job_id, "notes": asked.notes})
 
-    def _job(self, node: SiteNode, record: JobRecord) -> JsonObject:
-        reason = record.reason
-        return {
-            "job_id": record.job,
-            "role": record.me.role.label,
-            "party_id": record.me.party_id,
-            "initiator": str(record.initiator),
-            "parties": [{"role": g.role, "party_id": list(g.party_id)} for g in record.spec.dag.parties],
-            "status": record.status.value,
-            "stalled_by": self._stalled_by(node, record),
-            "accepted": [str(address) for address in record.accepted],
-            "progress": self._progress(record),
-            "create_time": int(record.created_at * 1000),
-            "start_time": None if record.started_at is None else int(record.started_at * 1000),
-            "end_time": None if record.ended_at is None else int(record.ended_at * 1000),
-            "elapsed": None if record.ended_at is None else int((record.ended_at - record.created_at) * 1000),
-            "reason": None if reason is None else reason.model_dump(mode="json"),
-            "tasks": [self._task(node, record, name) for name in record.tasks],
-            "remote_tasks": {party: {t: s.value for t, s in tasks.items()} for party, tasks in record.remote.items()},
-            "seen": _state_tag(record),
-        }
+    async def dependency(self, _: web.Request, asked: AskedJob) -> web.StreamResponse:
+        """Return a job's tasks and what each takes from which, as FATE draws them."""
+        record = (await find_job(self._site, asked)).record
+        tasks = record.spec.dag.tasks
+        dependencies = {name: _links(record.spec.dag, name) for name in tasks}
+        return success(
+            {
+                "component_list": list(tasks),
+                "component_module": {name: task.component_ref for name, task in tasks.items()},
+                "component_need_run": {name: record.tasks[name].status.value != "pass" for name in record.tasks},
+                "component_stage": {name: record.spec.dag.stage_of(name) for name in tasks},
+                "dependencies": {name: links for name, links in dependencies.items() if links},
+            }
+        )
 
-    def _task(self, node: SiteNode, record: JobRecord, name: str) -> JsonObject:
-        progress = node.runner.diary(record.job, name).progress
-        return {
-            "job_id": record.job,
-            "task_name": name,
-            "component": record.spec.dag.tasks[name].component_ref,
-            "role": record.me.role.label,
-            "party_id": record.me.party_id,
-            "status": record.tasks[name].value,
-            "progress": {"done": progress.done, "total": progress.total, "note": progress.note},
-        }
-
-    def _stalled_by(self, node: SiteNode, record: JobRecord) -> list[str]:
-        """Return the parties of an open job that have been silent for three heartbeats."""
-        if record.is_ended:
-            return []
-        links = node.office.links
-        return [str(peer) for peer in record.others if peer not in links or links[peer].is_suspect]
-
-    def _progress(self, record: JobRecord) -> int:
-        done = sum(status in (TaskStatus.SUCCESS, TaskStatus.PASS) for status in record.tasks.values())
-        return 100 * done // max(1, len(record.tasks))
+    async def download_logs(self, request: web.Request, asked: AskedJob) -> web.StreamResponse:
+        """Return the logs of a job at this party as one ``tar.gz``."""
+        found = await find_jobs(self._site, asked)
+        if not found:
+            raise no_job(asked.job_id)
+        parts = [(f.record, self._site.layout, f.node.runner.folder) for f in found]
+        name = f"job_{found[0].record.job}_log.tar.gz"
+        return await send_written(
+            request, self._site.layout, lambda stream: write_logs(stream, parts), name, "application/gzip"
+        )
 
 
-def _finite(value: SupportsFloat) -> float | None:
-    """Return a number as JSON has it, None for one that JSON does not have."""
-    number = float(value)
-    return number if math.isfinite(number) else None
+async def _clean(found: FoundJob) -> None:
+    """Erase an ended job's outputs, once what still winds it up is done."""
+    supervisor, job = found.node.supervisor, found.record.job
+    try:
+        async with asyncio.timeout(WIND_UP_S if found.record.is_ended else 0):
+            while not await _cleaned(supervisor, job):
+                await supervisor.changed()
+    except TimeoutError:
+        raise Refusal(
+            f"job {job} has not ended yet; end it first with: flow job stop -j {job}",
+            status=409,
+            number=FateCode.JOB_UPDATE_FAILED,
+        ) from None
 
 
-def _state_tag(record: JobRecord) -> str:
-    """Return a text that differs when anything that a watcher shows differs."""
-    own = ",".join(f"{t}={s.value}" for t, s in sorted(record.tasks.items()))
-    remote = ",".join(f"{p}:{t}={s.value}" for p, ts in sorted(record.remote.items()) for t, s in sorted(ts.items()))
-    return f"{record.status.value};{own};{remote}"
+async def _cleaned(supervisor: Supervisor, job: str) -> bool:
+    try:
+        await supervisor.clean(job)
+    except JobError:
+        return False
+    return True
+
+
+def _rejected(error: JobRejected) -> web.Response:
+    """Return FATE's answer to a job that cannot be, with every mistake and its place."""
+    mistakes = [{"path": m.path, "message": m.message, "hint": m.hint} for m in error.mistakes]
+    body = {"code": FateCode.JOB_PARAMS, "message": str(error), "data": {"mistakes": mistakes}}
+    return answer(body, 400)
+
+
+def _read_job(document: object) -> tuple[JobSpec, list[str]]:
+    """Return the job in whatever form it was sent, with what has no effect here or no counterpart."""
+    if isinstance(document, dict) and isinstance(text := document.get("dag_schema"), str):
+        document = parse_dag_text(text, "dag_schema")
+    spec, notes = read_any(document, COMPONENTS)
+    return spec, [str(note) for note in notes] + remarks(spec)
+
+
+def _document(spec: JobSpec) -> JsonObject:
+    return spec.model_dump(mode="json", exclude_unset=True)
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(word for word in text.split(",") if word)
+
+
+def _partners(record: JobRecord) -> list[str]:
+    return sorted({address.party_id for address in record.parties} - {record.me.party_id})
+
+
+def _tables(dag: Dag, address: Any) -> dict[str, str]:
+    """Return the tables that a party's tasks name, by task."""
+    found = {}
+    for name in dag.tasks:
+        parameters = dag.parameters(name, address)
+        namespace, table = parameters.get("namespace"), parameters.get("name")
+        if isinstance(namespace, str) and isinstance(table, str):
+            found[name] = f"{namespace}.{table}"
+    return found
+
+
+def _links(dag: Dag, task: str) -> Sequence[JsonObject]:
+    """Return what a task takes from other tasks."""
+    links = []
+    for group, port, artifact in dag.tasks[task].inputs.groups():
+        for source in artifact.sources():
+            kind = DATA_TYPES.get(port, group.value)
+            links.append(
+                {
+                    "component_name": source.producer_task,
+                    "type": kind,
+                    "up_output_info": [kind, 0],
+                    "input_key": port,
+                    "output_key": source.output_artifact_key,
+                }
+            )
+    return links

@@ -11,6 +11,7 @@ from typing import Protocol
 from partyd.config import Settings
 from partyd.errors import JobError
 from partyd.federation.office import PostOffice
+from partyd.jobs.local import LocalJobs
 from partyd.jobs.ports import JobStore
 from partyd.jobs.record import JobRecord
 from partyd.jobs.supervisor import Supervisor
@@ -85,6 +86,8 @@ class Site:
     nodes: Mapping[Address, SiteNode]
     workers: Workers
     pulse: Pulse
+    local: LocalJobs | None = None
+    """What moves data without a peer; without it there are no data endpoints."""
 
     def node(self, role: str | None = None, party_id: str | None = None) -> SiteNode:
         """Return the node that a request names, or the first; raises JobError naming those there are."""
@@ -108,3 +111,11 @@ class Site:
         if error is not None:
             raise error
         return self.node(role, party_id), await self.node(role, party_id).supervisor.record(job)
+
+    async def knows(self, job: str) -> bool:
+        """Return whether a job, of a federation or local, is known here."""
+        try:
+            await self.find(job, None, None)
+        except JobError:
+            return self.local is not None and await self.local.find(job) is not None
+        return True

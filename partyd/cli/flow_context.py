@@ -7,12 +7,15 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
+from typing import TYPE_CHECKING
 
 import click
 
 from partyd.cli import flow_target
 from partyd.cli.flow_target import Target
-from partyd.client import Client, Party
+
+if TYPE_CHECKING:
+    from partyd.client import Client
 
 
 def _options(*, hidden: bool) -> tuple[Callable[[Callable[..., object]], Callable[..., object]], ...]:
@@ -37,9 +40,9 @@ class Flow:
         found = flow_target.load(self.environ)
         return found.at(self.url) if self.url else found
 
-    def client(self) -> Client:
+    def client(self, timeout_s: float = flow_target.TIMEOUT_S) -> Client:
         """Return a client of the daemon; use it as a context manager."""
-        return self.target().client()
+        return self.target().client(timeout_s)
 
     def answer(self, document: object, lines: Iterable[str]) -> None:
         """Print ``document`` for programs, or ``lines`` for people."""
@@ -48,6 +51,10 @@ class Flow:
         else:
             for line in lines:
                 click.echo(line)
+
+    def show(self, document: object, nothing: str) -> None:
+        """Print what a daemon said as it is for programs, as a table for people; ``nothing`` where it is empty."""
+        self.answer(document, pages(document) or [nothing])
 
     def say(self, line: str) -> None:
         """Print a line for people; programs do not see it."""
@@ -81,33 +88,6 @@ def _informed(command: Callable[..., object], *, hidden: bool) -> Callable[..., 
     return wrapped
 
 
-def at_party(command: Callable[..., object]) -> Callable[..., object]:
-    """Give a command ``--role`` and ``--party-id`` as one `Party`, for a daemon that serves several addresses."""
-
-    @functools.wraps(command)
-    def wrapper(*arguments: object, role: str | None, party_id: str | None, **others: object) -> object:
-        return command(*arguments, party=Party(role or "", party_id or ""), **others)
-
-    party_option = click.option("-p", "--party-id", metavar="ID", help="Which party of the daemon's.")
-    role_option = click.option("-r", "--role", type=click.Choice(["guest", "host", "arbiter"]), help="Which role.")
-    wrapped: Callable[..., object] = role_option(party_option(wrapper))
-    return wrapped
-
-
-def about_job(command: Callable[..., object]) -> Callable[..., object]:
-    """Give a command ``-j``."""
-    wrapped: Callable[..., object] = click.option("-j", "--job-id", required=True, metavar="ID", help="The job.")(
-        command
-    )
-    return wrapped
-
-
-def about_task(command: Callable[..., object]) -> Callable[..., object]:
-    """Give a command ``-j`` and ``-tn``."""
-    option = click.option("-tn", "--task-name", "task", required=True, metavar="NAME", help="The task in the DAG.")
-    return about_job(option(command))
-
-
 def example(*lines: str) -> str:
     """Return the end of a command's help."""
     head = "Example:" if len(lines) == 1 else "Examples:"
@@ -131,3 +111,25 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
         return []
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def pages(value: object) -> list[str]:
+    """Return any answer as lines: objects of one kind as a table, an object as its fields, nothing as no line."""
+    if isinstance(value, Mapping):
+        return columns([(str(key), cell(item)) for key, item in value.items()])
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        objects = [item for item in value if isinstance(item, Mapping)]
+        if not objects or len(objects) < len(value):
+            return [cell(item) for item in value]
+        names = list(dict.fromkeys(str(name) for item in objects for name in item))
+        return columns([names, *([cell(item.get(name)) for name in names] for item in objects)])
+    return [] if value is None or value == "" else [cell(value)]
+
+
+def cell(value: object) -> str:
+    """Return a value as it stands in a table."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return value if isinstance(value, str) else json.dumps(plain(value), ensure_ascii=False)

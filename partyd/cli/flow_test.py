@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ import click
 
 from partyd.cli import fortunes, progress, reasons, sample_jobs
 from partyd.cli.flow_context import Flow, example, knows_daemon
-from partyd.cli.flow_output import log_line
+from partyd.cli.flow_log import log_line
 from partyd.client import Client, Job, Party
 
 _TIMEOUT = click.option(
@@ -110,8 +109,8 @@ class Wanted:
 
 def _wait(flow: Flow, client: Client, job_id: str, wanted: Wanted) -> Job:
     """Say each state of the job, and return it as it ended; a job that takes too long is stopped."""
-    begun = time.monotonic()
-    job = progress.follow(client, job_id, _says_states(flow, wanted.name), wanted.party, until=begun + wanted.timeout_s)
+    show = _says_states(flow, wanted.name)
+    job = progress.follow(client, job_id, show, wanted.party, timeout_s=wanted.timeout_s)
     if not job.is_ended:
         client.stop(job_id)
         why = [line.strip() for line in reasons.explain(job)[1:]] or ["look at the daemons' logs"]

@@ -9,7 +9,7 @@ import click
 from partyd.cli import sample_jobs
 from partyd.cli.flow_context import Flow
 from partyd.client import Client, ClientError, CsvColumns, Job, Party
-from partyd.client_replies import Fields
+from partyd.client.fields import Fields
 
 DEMO_VALUES = (5_000_000, 7_000_000)
 MAX_FORTUNE = 2**64 - 1

@@ -14,6 +14,7 @@ from partyd.config import Settings
 from partyd.config_example import render
 from partyd.crypto.identity import KX_LIFETIME_S
 from partyd.errors import ConfigError
+from partyd.jobs.policy_text import policy_example
 from partyd.layout import make_private_dir, write_private
 from partyd.pidfile import ask_to_reload
 from partyd.types import Address
@@ -44,7 +45,10 @@ def init(invocation: Invocation, org: str | None, broker_url: str | None) -> Non
         click.echo(f"{address}: keys {'made' if is_new else 'kept'}, fingerprint {own.identity.fingerprint}")
     keys = {*chosen, *invocation.overrides} - {"party_id", "roles", "state_dir"}
     written = _write_configuration(settings, keys) if not invocation.files else f"{invocation.files[0]} (kept)"
+    if not layout.policy_file.exists():
+        write_private(layout.policy_file, policy_example().encode())
     click.echo(f"configuration: {written}")
+    click.echo(f"policy: {layout.policy_file} (opens nothing to peers yet)")
     click.echo(_next_steps(settings, naming(settings, invocation)))
 
 
@@ -69,9 +73,11 @@ def _next_steps(settings: Settings, partyd: str) -> str:
   2. read the fingerprint above to each peer's administrator, on the telephone or face to face
   3. {partyd} peer add {other} --card THEIR.card --fingerprint THEIRS
      for each peer
-  4. {partyd} doctor
+  4. {partyd} policy allow --help
+     says how to open a table to a peer's jobs; until then they are refused
+  5. {partyd} doctor
      checks keys, clock, disk, broker and peers
-  5. {partyd}
+  6. {partyd}
      runs the daemon (as a service: partyd install-service)"""
 
 

@@ -9,10 +9,12 @@ from pathlib import Path
 import click
 
 from partyd import __version__
+from partyd.cli.audit import audit
 from partyd.cli.context import Invocation, about_a_daemon
 from partyd.cli.doctor import doctor
 from partyd.cli.identity import card, identity, init
 from partyd.cli.peers import peer
+from partyd.cli.policy import policy
 from partyd.cli.service import backup, install_service, restore
 from partyd.cli.standalone import standalone
 from partyd.config_sources import EX_CONFIG
@@ -43,7 +45,7 @@ def command(invocation: Invocation) -> int | None:
     return run_daemon(invocation.settings())
 
 
-for _part in (init, identity, card, peer, doctor, backup, restore, install_service, standalone):
+for _part in (init, identity, card, peer, policy, audit, doctor, backup, restore, install_service, standalone):
     command.add_command(_part)
 
 

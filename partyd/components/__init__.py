@@ -10,12 +10,16 @@ from partyd.components.base import Component
 NAMES = (
     "coordinated_lr",
     "data_split",
+    "dataframe_transformer",
     "evaluation",
     "feature_scale",
     "millionaires",
     "psi",
     "reader",
+    "sample",
+    "statistics",
     "toy_example",
+    "union",
 )
 """Every component; the module ``partyd.components.<name>`` holds it under the same name."""
 

@@ -8,12 +8,13 @@ a crash: the driver resumes its algorithms, and outputs are written whole or not
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from partyd.components.limits import NO_LIMITS, Limits
 from partyd.errors import TaskFailed
 from partyd.federation.algorithm import Algorithm, Params
 from partyd.federation.driver import Driver
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from partyd.data.table import Table
 
 JsonObject = dict[str, Any]
+Stage = Literal["train", "predict", "cross_validation", "default"]
 
 
 class Kind(Enum):
@@ -35,12 +37,24 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Port:
-    """A named input or output; ``roles`` says for whom it exists."""
+    """A named input or output; ``roles`` says for whom it exists.
+
+    An input that is not ``optional`` must be connected in every stage, an optional one in the stages of ``needed``.
+    ``stages`` are those in which the port has a meaning (none named: in all); ``several`` says that an input takes a
+    list of sources, and that an output is a list of artifacts.
+    """
 
     name: str
     kind: Kind
     roles: Role
     optional: bool = False
+    needed: tuple[Stage, ...] = ()
+    stages: tuple[Stage, ...] = ()
+    several: bool = False
+
+    def needed_in(self, stage: str) -> bool:
+        """Return whether a task of ``stage`` cannot do without this input."""
+        return not self.optional or stage in self.needed
 
 
 @dataclass(frozen=True)
@@ -54,6 +68,10 @@ class Component:
     inputs: tuple[Port, ...] = ()
     outputs: tuple[Port, ...] = ()
     algorithms: tuple[Algorithm[Any], ...] = ()
+    metric: str = "summary"
+    """What FATE calls the document ``metric`` that a task of this component writes."""
+    alone_if: tuple[tuple[str, object], ...] = ()
+    """Parameters and values with which a party needs no other for this task, although there are algorithms."""
 
 
 class DataSource(Protocol):
@@ -70,28 +88,50 @@ class TaskContext:
     party: Party
     driver: Driver
     params: Params
-    inputs: Mapping[str, Path]
+    inputs: Mapping[str, tuple[Path, ...]]
     outputs: Path
     source: DataSource
-    stage: Literal["train", "predict", "default"] = "train"
+    stage: Stage = "train"
+    limits: Limits = NO_LIMITS
+    producers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """For each input port the tasks that its sources come from, in the order of ``inputs``."""
+
+    def producers_of(self, port: str) -> tuple[str, ...]:
+        """Return the tasks that the sources of ``port`` come from; empty when that is not known."""
+        return self.producers.get(port, ())
 
     def has_input(self, port: str) -> bool:
         """Return whether the job connects ``port`` at this party."""
-        return port in self.inputs
+        return bool(self.inputs.get(port))
 
     def read_table(self, port: str) -> Table:
-        """Open the table at an input port."""
+        """Open the one table at an input port."""
+        tables = self.read_tables(port)
+        if len(tables) != 1:
+            raise TaskFailed(f"the input {port} has {len(tables)} tables, not one; join them with union first")
+        return tables[0]
+
+    def read_tables(self, port: str) -> tuple[Table, ...]:
+        """Open every table at an input port, in the order in which the job names their producers."""
         from partyd.data.table import Table  # here, for numpy comes with it and only workers read tables
 
-        return Table.load(self._input(port))
+        return tuple(Table.load(folder) for path in self._input(port) for folder in stored_tables(path))
 
     def write_table(self, port: str, table: Table) -> None:
         """Give a table out at an output port."""
         table.save(self.outputs / port)
 
+    def write_tables(self, port: str, tables: Sequence[Table]) -> None:
+        """Give several tables out at one output port: folders ``0``, ``1``, ... in the port's folder."""
+        for i, table in enumerate(tables):
+            table.save(self.outputs / port / str(i))
+
     def read_model(self, port: str) -> JsonObject:
-        """Read the model document at an input port."""
-        document = json.loads(self._input(port).with_suffix(".json").read_bytes())
+        """Read the one model document at an input port."""
+        paths = self._input(port)
+        if len(paths) != 1:
+            raise TaskFailed(f"the input {port} has {len(paths)} models, not one; name one producer")
+        document = json.loads(paths[0].with_suffix(".json").read_bytes())
         if not isinstance(document, dict):
             raise TaskFailed(f"the model at {port} is not a JSON object")
         return document
@@ -107,7 +147,14 @@ class TaskContext:
         partial.write_text(json.dumps(document, sort_keys=True, allow_nan=False, indent=1))
         partial.rename(self.outputs / f"{name}.json")
 
-    def _input(self, port: str) -> Path:
-        if port not in self.inputs:
+    def _input(self, port: str) -> tuple[Path, ...]:
+        if not self.has_input(port):
             raise TaskFailed(f"the input {port} is not connected; name its producer under inputs in the job's DAG")
         return self.inputs[port]
+
+
+def stored_tables(path: Path) -> tuple[Path, ...]:
+    """Return the folders of the tables that ``write_table`` (one) or ``write_tables`` (several) left at ``path``."""
+    if (path / "schema.json").exists() or not path.is_dir():
+        return (path,)
+    return tuple(sorted((folder for folder in path.iterdir() if folder.name.isdecimal()), key=lambda f: int(f.name)))

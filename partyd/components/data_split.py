@@ -17,6 +17,7 @@ async def run(context: TaskContext) -> None:
     """Split; a part without rows gives no table."""
     assert isinstance(context.params, DataSplitParams)
     table = context.read_table("input_data")
+    context.limits.insist_on_rows(len(table))
     draws = context.party.me.role == GUEST or not context.params.hetero_sync
     label = np.asarray(table.require_label()) if context.params.stratified and draws else None
     data = Splittable(len(table), label)
@@ -27,9 +28,9 @@ async def run(context: TaskContext) -> None:
             context.write_table(port, table.take(rows))
     summary = {
         "original_count": len(table),
-        "train_count": len(state.train),
-        "validate_count": len(state.validate_),
-        "test_count": len(state.test),
+        "train_count": len(state.train) or None,
+        "validate_count": len(state.validate_) or None,
+        "test_count": len(state.test) or None,
         "stratified": context.params.stratified,
     }
     context.write_document("metric", summary)
@@ -45,5 +46,6 @@ data_split = Component(
     run,
     inputs=(Port("input_data", Kind.DATA, BOTH),),
     outputs=tuple(Port(port, Kind.DATA, BOTH, optional=True) for port in OUTPUTS),
+    alone_if=(("hetero_sync", False),),
     algorithms=(splitting,),
 )

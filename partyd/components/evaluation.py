@@ -1,74 +1,111 @@
-"""Judge predictions where the labels are: AUC, KS and their kin at the guest. Nothing is exchanged."""
+"""Judge predictions where the labels are: FATE 2.2's evaluation, at the guest. Nothing is exchanged.
+
+The document is FATE's: results by the task whose table was judged, then by the kind of rows (train_set, validate_set,
+test_set; ``origin`` for a table that does not say). A score counts as positive above one half.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from partyd.algorithms import metrics
+from partyd.algorithms.parameters import FateParams, lower
 from partyd.components.base import Component, JsonObject, Kind, Port, TaskContext
-from partyd.components.scores import PREDICT_RESULT, PREDICT_SCORE, binary_metrics
+from partyd.components.columns import column
+from partyd.components.judging import DEFAULTS, JUDGES, STABILITY, compare, judge, numbers
+from partyd.data.render import PREDICT_RESULT, PREDICT_SCORE, ROW_TYPES, SCORED_LABEL, TYPE, is_scored
 from partyd.data.table import Table
 from partyd.errors import DataError
-from partyd.federation.algorithm import Params
 from partyd.types import GUEST
 
-PORTS = ("input_datas", "input_data")
-ALWAYS = frozenset({"roc", "confusion", "threshold", "ks_threshold"})
+Vector = NDArray[np.float64]
+TRAIN, VALIDATE, _ = ROW_TYPES
 
 
-class EvaluationParams(Params):
-    """FATE 2.2's parameters; ``metrics`` None means all of the setting."""
+def _known(name: str) -> str:
+    if name not in JUDGES and name != STABILITY:
+        raise ValueError(f"there is no metric {name!r}; known are {', '.join(JUDGES)} and {STABILITY}")
+    return name
 
-    default_eval_setting: Literal["binary", "multi", "regression"] = "binary"
-    metrics: tuple[str, ...] | None = None
+
+Metric = Annotated[str, BeforeValidator(lower), AfterValidator(_known)]
+
+
+class EvaluationParams(FateParams):
+    """FATE 2.2's parameters; without ``metrics`` it is all of the setting."""
+
+    default_eval_setting: Annotated[Literal["binary", "multi", "regression"], BeforeValidator(lower)] = "binary"
+    metrics: tuple[Metric, ...] | None = Field(default=None, min_length=1)
     predict_column_name: str | None = None
     label_column_name: str | None = None
 
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The metrics to compute."""
+        return self.metrics or DEFAULTS[self.default_eval_setting]
+
+    @property
+    def predicted(self) -> str:
+        """The column of predictions."""
+        if self.predict_column_name is not None:
+            return self.predict_column_name
+        classes = all(name.startswith(("multi_", "macro_")) for name in self.asked)
+        return PREDICT_RESULT if classes else PREDICT_SCORE
+
 
 async def run(context: TaskContext) -> None:
-    """Compute the metrics of the result table, report each and keep them as one document."""
+    """Judge every connected table, report each number and keep the results as one document."""
     assert isinstance(context.params, EvaluationParams)
-    connected = [port for port in PORTS if context.has_input(port)]
-    if not connected:
-        raise DataError(
-            "evaluation has no input; connect input_datas to a task's train_output_data or test_output_data"
-        )
-    document = evaluate(context.read_table(connected[0]), context.params)
-    for name, value in document.items():
-        if isinstance(value, float):
-            context.party.report.metric(name, 0, value)
+    tables = context.read_tables("input_datas")
+    names = context.producers_of("input_datas")
+    names = names if len(names) == len(tables) else tuple(f"input_{i}" for i in range(len(tables)))
+    document: JsonObject = {}
+    for name, table in zip(names, tables, strict=True):
+        document[name] = evaluate(table, context.params)
+    several = sum(len(kinds) for kinds in document.values()) > 1
+    for name, kinds in document.items():
+        for kind, results in kinds.items():
+            path = [name] * (len(document) > 1) + [kind] * (len(kinds) > 1)
+            for metric, value in numbers(results).items():
+                context.party.report.metric("_".join([*path, metric]) if several else metric, 0, value)
     context.write_document("metric", document)
+    context.party.report.info(f"judged {len(tables)} tables by {', '.join(context.params.asked)}")
 
 
-def evaluate(table: Table, params: EvaluationParams) -> JsonObject:
-    """Return the metrics that ``params`` ask for; raises DataError for one that the setting does not have."""
-    label = _column(table, params.label_column_name) if params.label_column_name else table.require_label()
-    predicted = PREDICT_RESULT if params.default_eval_setting == "multi" else PREDICT_SCORE
-    score = _column(table, params.predict_column_name or predicted)
-    document = _metrics(params.default_eval_setting, label, score)
-    if params.metrics is None:
-        return document
-    missing = [name for name in params.metrics if name not in document]
-    if missing:
-        raise DataError(f"evaluation has no metric {missing[0]!r}; the setting has {', '.join(sorted(document))}")
-    return {name: value for name, value in document.items() if name in params.metrics or name in ALWAYS}
+def evaluate(table: Table, params: EvaluationParams) -> dict[str, list[object]]:
+    """Return the results by kind of rows; raises DataError for columns that are not there and rows that do not fit."""
+    label = _label(table, params.label_column_name)
+    predicted = _column(table, params.predicted)
+    parts = _parts(table)
+    results = {name: judge(params.asked, label[rows], predicted[rows]) for name, rows in parts.items()}
+    if STABILITY in params.asked:
+        scores = {name: predicted[rows] for name, rows in parts.items()}
+        results.setdefault(VALIDATE, []).append(compare(scores, TRAIN, VALIDATE))
+    return results
 
 
-def _metrics(setting: str, label: NDArray[np.float64], score: NDArray[np.float64]) -> JsonObject:
-    if setting == "binary":
-        return binary_metrics(label, score)
-    return dict(metrics.regression(label, score) if setting == "regression" else metrics.multiclass(label, score))
+def _parts(table: Table) -> Mapping[str, NDArray[np.bool_]]:
+    """Return which rows are of which kind."""
+    if not is_scored(table):
+        return {"origin": np.ones(len(table), bool)}
+    kinds = column(table, TYPE)
+    return {ROW_TYPES[int(kind)]: kinds == kind for kind in np.unique(kinds).tolist()}
 
 
-def _column(table: Table, name: str) -> NDArray[np.float64]:
-    if name == table.schema.label and table.label is not None:
-        return table.label
+def _label(table: Table, name: str | None) -> Vector:
+    if name is None or name == SCORED_LABEL or name == table.schema.label:
+        return np.asarray(table.require_label(), dtype=np.float64)
+    return _column(table, name)
+
+
+def _column(table: Table, name: str) -> Vector:
     if name not in table.schema.features:
-        raise DataError(f"the evaluated table has no column {name!r}; it has {', '.join(table.schema.features)}")
-    return np.asarray(table.features[:, table.schema.features.index(name)])
+        raise DataError(f"the evaluated table has no column {name!r}; it has {', '.join(table.schema.features[:20])}")
+    return column(table, name)
 
 
 evaluation = Component(
@@ -76,5 +113,6 @@ evaluation = Component(
     GUEST,
     EvaluationParams,
     run,
-    inputs=tuple(Port(name, Kind.DATA, GUEST, optional=True) for name in PORTS),
+    inputs=(Port("input_datas", Kind.DATA, GUEST, several=True),),
+    metric="evaluation",
 )

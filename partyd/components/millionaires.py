@@ -37,6 +37,7 @@ async def run(context: TaskContext) -> None:
     """Compare, and give both sides the order: 1 guest is richer, 0 equal, -1 host is richer."""
     assert isinstance(context.params, FortuneParams)
     table = _table(context, context.params)
+    context.limits.insist_on_rows(len(table))
     numbers = exact_values(table, context.params.column)
     state = await context.driver.run("compare", comparison, MillionairesParams(), numbers, Compared)
     order = state.order

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from partyd.algorithms.parameters import FateParams
 from partyd.components.base import Component, Kind, Port, TaskContext
-from partyd.federation.algorithm import Params
+from partyd.data.schema import anonymous_names
 from partyd.types import GUEST, HOST
 
 
-class ReaderParams(Params):
+class ReaderParams(FateParams):
     """Which of the tables that were uploaded to this party."""
 
     namespace: str = Field(min_length=1, max_length=256)
@@ -22,7 +23,9 @@ async def run(context: TaskContext) -> None:
     table = context.source.open_table(context.params.namespace, context.params.name)
     context.write_table("output_data", table)
     columns = list(table.schema.features)
-    context.write_document("metric", {"count": len(table), "columns": columns, "label": table.schema.label})
+    metric = {"count": len(table), "columns": columns, "label": table.schema.label}
+    others_see = list(anonymous_names(table.schema, context.party.me))
+    context.write_document("metric", metric | {"anonymous_columns": others_see})
     context.party.report.info(f"read {len(table)} rows and {len(columns)} features")
 
 

@@ -1,33 +1,54 @@
 """How predictions stand in a table, and what is said about them.
 
-A result table keeps the ids and the label of the rows that were scored; its features are ``predict_score`` (a
-probability) and ``predict_result`` (0 or 1: whether the score reaches the threshold). The guest alone has one.
+A result table keeps the ids and the label of the rows that were scored. Its features are ``predict_score``,
+``predict_result``, for more than two classes the score of each, and which rows they are (`partyd.data.render`). The
+guest alone has one.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from partyd.algorithms import metrics
 from partyd.components.base import JsonObject
+from partyd.data.render import DETAIL, PREDICT_RESULT, PREDICT_SCORE, ROW_TYPES, TYPE, number
 from partyd.data.table import Table
 
 Vector = NDArray[np.float64]
-PREDICT_SCORE = "predict_score"
-PREDICT_RESULT = "predict_result"
+Matrix = NDArray[np.float64]
+TRAIN, VALIDATE, TEST = ROW_TYPES
 
 
-def result_table(rows: Table, score: Vector, threshold: float) -> Table:
-    """Return the result table of ``rows``."""
-    result = (score >= threshold).astype(np.float64)
-    return rows.with_features((PREDICT_SCORE, PREDICT_RESULT), np.column_stack([score, result]))
+def result_table(rows: Table, score: Vector, threshold: float, kind: str) -> Table:
+    """Return the result table of ``rows``, which are of ``kind``: the class is 1 where the score is above threshold."""
+    result = (score > threshold).astype(np.float64)
+    of_kind = np.full(len(rows), float(ROW_TYPES.index(kind)))
+    return _bare(rows).with_features((PREDICT_SCORE, PREDICT_RESULT, TYPE), np.column_stack([score, result, of_kind]))
+
+
+def class_table(rows: Table, scores: Matrix, classes: Sequence[float], kind: str) -> Table:
+    """Return the result table of rows scored once for each class: the class of the highest score."""
+    best = np.argmax(scores, axis=1)
+    of_kind = np.full(len(rows), float(ROW_TYPES.index(kind)))
+    names = (PREDICT_SCORE, PREDICT_RESULT, *(f"{DETAIL}{number(c)}" for c in classes), TYPE)
+    columns = [scores.max(axis=1), np.asarray(classes, dtype=np.float64)[best], scores, of_kind]
+    return _bare(rows).with_features(names, np.column_stack(columns))
+
+
+def _bare(rows: Table) -> Table:
+    """Return the rows without their weights."""
+    schema = rows.schema.model_copy(update={"weight": None})
+    return Table(schema, rows.ids, rows.features, rows.match_ids, rows.label)
 
 
 def binary_metrics(label: Vector, score: Vector, threshold: float = 0.5) -> JsonObject:
     """Return every binary metric by name; ``roc`` holds the curve, thinned for drawing."""
     statistic, at = metrics.ks(label, score)
-    counts, curve = metrics.confusion(label, score, threshold), metrics.thinned(metrics.roc(label, score))
+    result, curve = (score > threshold).astype(np.float64), metrics.thinned(metrics.roc(label, score))
+    counts = metrics.confusion(label, result)
     document: JsonObject = {
         "auc": metrics.auc(label, score),
         "ks": statistic,

@@ -10,9 +10,10 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from partyd.components.base import Component, TaskContext
+from partyd.components.base import Component, Stage, TaskContext
+from partyd.components.limits import NO_LIMITS, Limits
 from partyd.data.table import Table
 from partyd.errors import DataError
 from partyd.federation.driver import Driver
@@ -54,11 +55,17 @@ class TaskRun:
 
 @dataclass(frozen=True)
 class Seat:
-    """One party's side of a task: its parameters (as written in a job), inputs and uploaded tables."""
+    """One party's side of a task: parameters (as written in a job), inputs, uploaded tables, its policy's floors."""
 
     params: Mapping[str, Any] = field(default_factory=dict)
-    inputs: Mapping[str, Path] = field(default_factory=dict)
+    inputs: Mapping[str, Path | tuple[Path, ...]] = field(default_factory=dict)
     source: Tables = field(default_factory=Tables)
+    limits: Limits = NO_LIMITS
+    producers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def sources(self) -> dict[str, tuple[Path, ...]]:
+        """Return the inputs as a worker gets them: each port's sources, of which there may be several."""
+        return {port: path if isinstance(path, tuple) else (path,) for port, path in self.inputs.items()}
 
 
 async def simulate_task(
@@ -66,7 +73,7 @@ async def simulate_task(
     seats: Mapping[Address, Seat],
     folder: Path,
     *,
-    stage: Literal["train", "predict", "default"] = "train",
+    stage: Stage = "train",
     faults: Faults | None = None,
     seed: bytes = b"s",
 ) -> TaskRun:
@@ -86,7 +93,17 @@ async def simulate_task(
             )
             driver = await Driver.open(party, journal)
             params = component.params.model_validate(seat.params)
-            context = TaskContext(party, driver, params, seat.inputs, outputs[address], seat.source, stage)
+            context = TaskContext(
+                party,
+                driver,
+                params,
+                seat.sources(),
+                outputs[address],
+                seat.source,
+                stage,
+                seat.limits,
+                seat.producers,
+            )
             try:
                 await component.run(context)
             except Crash:

@@ -2,7 +2,8 @@
 
 ``schema.json``, ``ids.npy`` (the sample ids), ``match_ids.npy`` (what the intersection is made on, when it is not the
 sample id), ``label.npy``, ``weight.npy`` and ``features.npy`` (rows x features, float64, NaN for a missing value).
-Everything is read with ``mmap_mode="r"``, so opening a table costs nothing and several tasks share its pages.
+Everything is read with ``mmap_mode="r"``, so opening a table costs nothing and several tasks share its pages. Features
+that lie there as float32 are widened when they are loaded, which takes memory.
 """
 
 from __future__ import annotations
@@ -16,26 +17,20 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from partyd.data.schema import Schema
 from partyd.errors import DataError
+
+__all__ = ["COLUMNS", "Ids", "Matrix", "Schema", "Table", "Vector"]
+
+COLUMNS = ("ids", "match_ids", "label", "weight", "features")
+"""The column groups, in the order in which a digest takes them."""
+DIGEST_BYTES = 8 << 20
 
 Ids = NDArray[np.bytes_]
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
-
-
-class Schema(BaseModel):
-    """Names of a table's columns; ``rows`` is their common length."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    rows: int
-    sample_id: str = "id"
-    match_id: str | None = None
-    label: str | None = None
-    weight: str | None = None
-    features: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,7 +62,7 @@ class Table:
     def take(self, rows: NDArray[np.int64]) -> Table:
         """Return the table of ``rows``, in that order."""
         return Table(
-            schema=self.schema.model_copy(update={"rows": len(rows)}),
+            schema=self.schema.model_copy(update={"rows": len(rows), "missing": {}}),
             ids=self.ids[rows],
             features=self.features[rows],
             match_ids=None if self.match_ids is None else self.match_ids[rows],
@@ -77,7 +72,9 @@ class Table:
 
     def with_features(self, names: tuple[str, ...], features: Matrix) -> Table:
         """Return the table with other feature columns."""
-        return replace(self, schema=self.schema.model_copy(update={"features": names}), features=features)
+        kept = {name: kind for name, kind in self.schema.types.items() if name in names}
+        schema = self.schema.model_copy(update={"features": names, "types": kept, "missing": {}})
+        return replace(self, schema=schema, features=features)
 
     def require_label(self) -> Vector:
         """Return the label; raises DataError when this table has none."""
@@ -87,20 +84,17 @@ class Table:
 
     def digest(self) -> bytes:
         """Return the SHA-256 of schema and contents (for pinning a checkpoint, and for the audit log)."""
-        digest = hashlib.sha256(self.schema.model_dump_json().encode())
+        digest = hashlib.sha256(self.schema.pinned())
         for name, column in self._columns():
-            digest.update(name.encode() + np.ascontiguousarray(column).tobytes())
+            digest.update(name.encode())
+            step = max(1, DIGEST_BYTES // max(1, column[:1].nbytes))
+            for start in range(0, len(column), step):
+                digest.update(np.ascontiguousarray(column[start : start + step]).tobytes())
         return digest.digest()
 
     def _columns(self) -> list[tuple[str, NDArray[Any]]]:
-        named: list[tuple[str, NDArray[Any] | None]] = [
-            ("ids", self.ids),
-            ("match_ids", self.match_ids),
-            ("label", self.label),
-            ("weight", self.weight),
-            ("features", self.features),
-        ]
-        return [(name, column) for name, column in named if column is not None]
+        columns = (self.ids, self.match_ids, self.label, self.weight, self.features)
+        return [(name, column) for name, column in zip(COLUMNS, columns, strict=True) if column is not None]
 
     def save(self, folder: Path) -> None:
         """Write the table to ``folder``, which appears whole or not at all."""
@@ -125,6 +119,8 @@ class Table:
             columns: dict[str, Any] = {
                 path.stem: np.load(path, mmap_mode="r", allow_pickle=False) for path in sorted(folder.glob("*.npy"))
             }
+            if "features" in columns and columns["features"].dtype == np.float32:
+                columns["features"] = columns["features"].astype(np.float64)
             return cls(schema=schema, **columns)
         except (OSError, ValueError, TypeError, ValidationError) as error:
             raise DataError(f"{folder} does not hold a readable table ({error}); upload it again") from error

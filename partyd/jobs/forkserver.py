@@ -21,6 +21,7 @@ import msgpack
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from partyd.components import COMPONENTS
 from partyd.jobs import worker
 
 PR_SET_PDEATHSIG = 1
@@ -29,6 +30,8 @@ MAX_WORD = 64
 
 def serve(control: socket.socket) -> None:
     """Fork a worker for each order until the daemon closes the socket."""
+    for name in COMPONENTS:
+        _ = COMPONENTS[name]  # imported here once, not in every worker
     gc.freeze()
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_read, False)

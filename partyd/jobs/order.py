@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import BaseModel, ConfigDict
 
-from partyd.components.base import JsonObject
+from partyd.components.base import JsonObject, Stage
+from partyd.components.limits import Limits
 from partyd.jobs.record import AddressText
 
 
@@ -19,10 +18,17 @@ class WorkOrder(BaseModel):
     task: str
     attempt: int
     component: str
-    stage: Literal["train", "predict", "default"] = "train"
+    stage: Stage = "train"
     parameters: JsonObject
     me: AddressText
     parties: tuple[AddressText, ...]
-    inputs: dict[str, str]
-    """Port to path of the artifact that an earlier task of this party wrote."""
+    inputs: dict[str, tuple[str, ...]]
+    """Port to paths: artifacts that earlier tasks of this party wrote, its tables, its models."""
+    producers: dict[str, tuple[str, ...]] = {}
+    """Port to the task that made each input; "" for a table."""
+    tables: dict[str, str] = {}
+    """By ``namespace/name``: the folders of this party's tables that the task names."""
     outputs: str
+    limits: Limits = Limits()
+    cores: int = 0
+    """How many processes may compute at a time; 0 for as many as there are processors."""

@@ -7,23 +7,28 @@ several times in a row, the task fails.
 from __future__ import annotations
 
 import asyncio
-import json
 import math
+import os
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+import shutil
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from partyd.components.base import Component, Kind
+from partyd.components.base import Component, JsonObject, Kind
 from partyd.errors import DataError, LocalProtocolError
 from partyd.federation.office import INLINE_BYTES, PostOffice
 from partyd.federation.rows import BlobRef, Body
-from partyd.jobs.diary import Diary
+from partyd.jobs.datasets import Resolve, resolved, tables_of
+from partyd.jobs.diary import LOG_FILE, Diary, Progress, schedule_log
 from partyd.jobs.order import WorkOrder
-from partyd.jobs.ports import JobStore
+from partyd.jobs.policy_rules import DatasetName
+from partyd.jobs.ports import JobStore, Models, Tables, Transaction
 from partyd.jobs.record import JobRecord
+from partyd.jobs.spec import ModelSource, Origin, Source, TableSource
 from partyd.jobs.workers import Exit, Workers
 from partyd.layout import Layout
 from partyd.types import Address, MessageId
@@ -35,7 +40,6 @@ log = structlog.get_logger()
 
 DEATHS_ALLOWED = 5
 RESTART_DELAY_S = 0.2
-TABLES = "table"
 
 
 @dataclass
@@ -59,7 +63,13 @@ class TaskRunner:
     layout: Layout
     components: Mapping[str, Component]
     task_timeout_s: float = math.inf
-    """Counted from the task's start in this life of the daemon."""
+    """Where the job says nothing; counted from the task's start in this life of the daemon."""
+    models: Models | None = None
+    tables: Tables | None = None
+    resolve: Resolve = lambda name: name
+    """From the name that the policy gives a table to its own."""
+    progressed: Callable[[JobRecord, str, Progress], None] = lambda *_: None
+    """Told whenever a running task says how far it is."""
     diaries: dict[tuple[str, str], Diary] = field(default_factory=dict)
 
     def forget(self, job: str) -> None:
@@ -71,25 +81,35 @@ class TaskRunner:
         """Return the diary of a task, running or long done."""
         return self.diaries.get((job, task)) or Diary(self.folder(job, task))
 
-    def folder(self, job: str, task: str) -> Any:
+    def schedule_log(self, job: str) -> Diary:
+        """Return the diary of a job as a whole."""
+        return schedule_log(self.layout, job, self.office.me)
+
+    def folder(self, job: str, task: str) -> Path:
         """Return where the outputs of a task at this address lie."""
         return self.layout.task_dir(job, task) / self.office.me.role.label
 
     async def run(self, record: JobRecord, task: str) -> Exit:
-        """Run a task to its end or for ``task_timeout_s``; cancelling kills the worker."""
-        limit_s = self.task_timeout_s
+        """Run a task's attempt to its end, or for as long as it may; cancelling kills the worker."""
+        said_s = record.spec.dag.task_conf(task, record.me).timeout_s
+        limit_s = self.task_timeout_s if said_s is None else said_s
         try:
             async with asyncio.timeout(None if math.isinf(limit_s) else limit_s):
-                return await self._run(record, task)
+                result = await self._run(record, task)
         except TimeoutError:
-            cause = f"the task ran longer than {limit_s:g} s; allow more with jobs.task_timeout_s"
-            return Exit("failed", "timeout", cause)
+            whose = "jobs.task_timeout_s" if said_s is None else "timeout in the task's conf"
+            return Exit("failed", "timeout", f"the task ran longer than {limit_s:g} s; allow more with {whose}")
+        if result.verdict == "done" and self.models is not None:
+            component = self.components[record.spec.dag.tasks[task].component_ref]
+            await self.models.keep(record, task, component, self.folder(record.job, task))
+        return result
 
     async def _run(self, record: JobRecord, task: str) -> Exit:
         """Run a task to its end, through as many workers as it takes."""
         diary = self.diaries.setdefault((record.job, task), Diary(self.folder(record.job, task)))
-        run = TaskRun(record, task, diary)
-        order = self.order(record, task)
+        run = TaskRun(record, task, diary, record.tasks[task].version)
+        await self._clear_for(record, task)
+        order = await self.order(record, task)
         handler = _Handler(self, run)
         deaths, rounds = 0, -1
         while True:
@@ -106,36 +126,95 @@ class TaskRunner:
                 )
             await asyncio.sleep(RESTART_DELAY_S)
 
-    def order(self, record: JobRecord, task: str) -> WorkOrder:
-        """Return what a worker is told about a task."""
+    async def _clear_for(self, record: JobRecord, task: str) -> None:
+        """Erase what an earlier attempt left, before a new one begins; its log stays."""
+        if record.tasks[task].version == 0:
+            return
+        begun = await self.store.read(lambda store: store.attempt(record.job, task))
+        if begun is None or begun.attempt < record.tasks[task].version:
+            await asyncio.to_thread(_clear, self.folder(record.job, task))
+
+    async def order(self, record: JobRecord, task: str) -> WorkOrder:
+        """Return what a worker is told about a task; raises DataError for an input that is not here."""
         dag = record.spec.dag
         spec = dag.tasks[task]
         component = self.components[spec.component_ref]
-        inputs = {}
-        for port in component.inputs:
-            artifact = spec.artifacts().get(port.name)
-            if artifact is None or not port.roles & record.me.role:
-                continue
-            for source in artifact.sources()[:1]:
-                inputs[port.name] = str(self.folder(record.job, source.producer_task) / source.output_artifact_key)
-        stage = spec.stage or dag.stage
+        ports = {port.name for port in component.inputs if port.roles & record.me.role}
+        names, parameters = await asyncio.to_thread(self._resolved, record, task)
+        folders = {name: await self._table(record, task, name) for name in set(names.values())}
+        tables = {name: folders[own] for name, own in names.items()}
+        artifacts = dag.artifacts(task, record.me, self.components)
+        origins = {port: found for port, found in artifacts.items() if port in ports}
+        inputs = {
+            port: tuple(str(self._input(record, origin, tables)) for origin in found)
+            for port, found in origins.items()
+        }
+        processors = len(os.sched_getaffinity(0))
+        asked = dag.task_conf(task, record.me).cores or record.slot.cores or processors
         return WorkOrder(
             job=record.job,
             task=task,
-            attempt=0,
+            attempt=record.tasks[task].version,
             component=spec.component_ref,
-            stage="train" if stage == "train" else "predict" if stage == "predict" else "default",
-            parameters=dag.parameters(task, record.me),
+            stage=dag.stage_of(task),
+            parameters=parameters,
             me=record.me,
             parties=tuple(a for a in record.parties if dag.takes_part(task, a, component)),
             inputs=inputs,
+            producers={port: tuple(map(_producer, found)) for port, found in origins.items()},
+            tables={str(name): str(folder) for name, folder in folders.items()},
             outputs=str(self.folder(record.job, task)),
+            limits=record.limits,
+            cores=min(asked, record.slot.cores or processors, processors),
         )
 
-    async def tables(self) -> dict[str, str]:
-        """Return every uploaded table's folder by ``namespace/name``."""
-        rows = await self.store.read(lambda store: store.documents(TABLES, limit=100_000))
-        return {row.key: str(self.layout.tables_dir(*row.key.split("/", 1))) for row in rows}
+    def _resolved(self, record: JobRecord, task: str) -> tuple[dict[DatasetName, DatasetName], JsonObject]:
+        """Return our tables that a task names, and its parameters with the tables' own names."""
+        dag = record.spec.dag
+        names = {name: self.resolve(name) for name in tables_of(dag, task, record.me)}
+        return names, resolved(dag.parameters(task, record.me), lambda name: names[name])
+
+    async def _table(self, record: JobRecord, task: str, name: DatasetName) -> Path:
+        if self.tables is None:
+            raise DataError(f"there is no table {name} here; upload it with: flow data upload")
+        return await self.tables.open(name.namespace, name.name, record.job, task)
+
+    def _input(self, record: JobRecord, origin: Origin, tables: Mapping[DatasetName, Path]) -> Path:
+        """Return where an input lies; raises DataError when it cannot be known."""
+        match origin:
+            case Source():
+                return self.folder(record.job, origin.producer_task) / origin.output_artifact_key
+            case ModelSource():
+                if self.models is None or not origin.model_id:
+                    raise DataError(
+                        "no model_id is given for an input from the model warehouse; see conf.model_warehouse"
+                    )
+                return self.models.path(
+                    origin.model_id, origin.model_version or "0", origin.producer_task, origin.output_artifact_key
+                )
+            case TableSource(job_id=str(job), producer_task=str(producer), output_artifact_key=str(key)):
+                return self.folder(job, producer) / key
+            case TableSource(namespace=str(namespace), name=str(name)):
+                return tables[DatasetName(namespace, name)]
+        raise DataError("an input from the data warehouse names neither a table nor an earlier job's output")
+
+    def link(self, older: str, job: str, task: str) -> None:
+        """Give a job the outputs of an earlier job's task: links to the same files."""
+        source, target = self.folder(older, task), self.folder(job, task)
+        shutil.rmtree(target, ignore_errors=True)
+        if source.is_dir():
+            shutil.copytree(source, target, copy_function=_link)
+
+    async def erase(self, job: str, tasks: Sequence[str]) -> None:
+        """Erase a job's outputs and diaries at this address."""
+        for task in tasks:
+            await asyncio.to_thread(shutil.rmtree, self.folder(job, task), ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, self.schedule_log(job).folder, ignore_errors=True)
+
+    async def release(self, job: str) -> None:
+        """Let go of what a job that has ended used of ours."""
+        if self.tables is not None:
+            await self.tables.release(job)
 
     def has_output(self, record: JobRecord, task: str, port: str, kind: Kind) -> bool:
         """Return whether a task has written an output."""
@@ -160,10 +239,8 @@ class _Handler:
         self._run = run
         self._calls: dict[str, Callable[..., Awaitable[Any]]] = {
             "begin": self._begin,
-            "tables": self._tables,
             "send": self._send,
             "receive": self._receive,
-            "load": self._load,
             "save": self._save,
             "progress": self._progress,
             "metric": self._metric,
@@ -187,16 +264,22 @@ class _Handler:
         job, task, attempt = self._where
         return MessageId(job, task, attempt, scope, kind, source, destination)
 
-    async def _begin(self, pin: bytes) -> bytes:
+    async def _begin(self, pin: bytes) -> list[Any]:
+        """Begin the attempt or find it again: its seed and its newest checkpoint."""
         if type(pin) is not bytes:
             raise TypeError("the pin is not bytes")
         job, task, attempt = self._where
         seed = secrets.token_bytes(32)
-        row = await self._runner.store.write(lambda store: store.begin_attempt(job, task, attempt, seed, pin))
-        return row.seed
 
-    async def _tables(self) -> str:
-        return json.dumps(await self._runner.tables())
+        def begin(store: Transaction) -> tuple[bytes, tuple[int, bytes] | None]:
+            row = store.begin_attempt(job, task, attempt, seed, pin)
+            saved = store.latest_checkpoint(job, task, attempt)
+            return row.seed, None if saved is None else (saved.round, store.read_body(saved.state))
+
+        kept, found = await self._runner.store.write(begin)
+        if found is not None:
+            self._run.rounds = found[0]
+        return [kept, found[1] if found is not None else None]
 
     async def _send(self, scope: str, kind: str, destination: str, body: bytes) -> None:
         to = Address.parse(destination)
@@ -206,17 +289,6 @@ class _Handler:
 
     async def _receive(self, scope: str, kind: str, source: str) -> bytes:
         return await self._runner.office.receive(self._message(scope, kind, Address.parse(source), self._run.record.me))
-
-    async def _load(self) -> bytes | None:
-        def load(store: Any) -> tuple[int, bytes] | None:
-            row = store.latest_checkpoint(*self._where)
-            return None if row is None else (row.round, store.read_body(row.state))
-
-        found = await self._runner.store.read(load)
-        if found is None:
-            return None
-        self._run.rounds = found[0]
-        return found[1]
 
     async def _save(self, round_: int, scope: str, checkpoint: bytes, consumed: list[list[str]]) -> None:
         job, task, attempt = self._where
@@ -234,9 +306,29 @@ class _Handler:
     async def _progress(self, done: int, total: int, note: str) -> None:
         progress = self._run.diary.progress
         progress.done, progress.total, progress.note = int(done), int(total), str(note)[:200]
+        self._runner.progressed(self._run.record, self._run.task, progress)
 
     async def _metric(self, name: str, step: int, value: float) -> None:
         self._run.diary.metric(str(name), int(step), float(value))
 
     async def _log(self, level: str, line: str) -> None:
         self._run.diary.log(str(level)[:16], str(line))
+
+
+def _producer(origin: Origin) -> str:
+    return origin.producer_task if isinstance(origin, Source | ModelSource) else ""
+
+
+def _clear(folder: Path) -> None:
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != LOG_FILE:
+            path.unlink(missing_ok=True)
+
+
+def _link(source: str, target: str) -> str:
+    if Path(source).name == LOG_FILE:
+        return shutil.copy2(source, target)  # a log may still grow
+    os.link(source, target)
+    return target

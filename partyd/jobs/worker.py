@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
-import json
+import os
 import resource
 import socket
 import time
@@ -98,14 +98,14 @@ class PipePost:
 
 
 class PipeJournal:
-    """Checkpoints, behind the door."""
+    """Checkpoints, behind the door; the newest of an earlier worker came with the beginning."""
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Door, newest: bytes | None) -> None:
         self._door = door
+        self._newest = newest
 
     async def load(self) -> bytes | None:
-        stored = await self._door.call("load")
-        return stored if isinstance(stored, bytes) else None
+        return self._newest
 
     async def save(self, round_: int, scope: str, checkpoint: bytes, consumed: list[MessageId]) -> None:
         read = [[m.scope, m.kind, str(m.source)] for m in consumed]
@@ -133,7 +133,7 @@ class PipeReporter:
 
 
 class PipeSource:
-    """Uploaded tables, as far as the daemon's policy lets this job see them."""
+    """This party's tables, those that the task names."""
 
     def __init__(self, tables: dict[str, str]) -> None:
         self._tables = tables
@@ -153,7 +153,7 @@ async def work(order: WorkOrder, pipe: Pipe) -> None:
         listener = group.create_task(door.listen())
         reporter = PipeReporter(door)
         try:
-            await _run(order, door, reporter)
+            first_at, last_at = await _run(order, door, reporter)
         except PartydError as error:
             await door.flush("failed", error.code, str(error))
         except (ArithmeticError, ValueError, TypeError, LookupError, OSError, MemoryError, AssertionError) as error:
@@ -161,21 +161,24 @@ async def work(order: WorkOrder, pipe: Pipe) -> None:
             raise
         else:
             usage = resource.getrusage(resource.RUSAGE_SELF)
-            await door.flush("done", round(usage.ru_utime + usage.ru_stime, 3), usage.ru_maxrss)
+            cpu_s = round(usage.ru_utime + usage.ru_stime, 3)
+            await door.flush("done", cpu_s, usage.ru_maxrss, first_at, last_at)
         listener.cancel()
 
 
-async def _run(order: WorkOrder, door: Door, reporter: PipeReporter) -> None:
-    pool = Pool()
+async def _run(order: WorkOrder, door: Door, reporter: PipeReporter) -> tuple[float, float]:
+    processors = len(os.sched_getaffinity(0))
+    pool = Pool(min(order.cores or processors, processors))
     try:
-        await _run_with(order, door, reporter, pool)
+        return await _run_with(order, door, reporter, pool)
     finally:
         await pool.close()
 
 
-async def _run_with(order: WorkOrder, door: Door, reporter: PipeReporter, pool: Pool) -> None:
+async def _run_with(order: WorkOrder, door: Door, reporter: PipeReporter, pool: Pool) -> tuple[float, float]:
+    """Run the component and return when its first and after its last instruction were (Unix seconds)."""
     component = COMPONENTS[order.component]
-    seed = await door.call("begin", await asyncio.to_thread(pin_of_order, order))
+    seed, newest = await door.call("begin", await asyncio.to_thread(pin_of_order, order))
     party = Party(
         order.me,
         _taking_part(order, component),
@@ -187,28 +190,33 @@ async def _run_with(order: WorkOrder, door: Door, reporter: PipeReporter, pool: 
         seed=seed,
         engine=pool,
     )
-    tables = json.loads(await door.call("tables"))
     context = TaskContext(
         party=party,
-        driver=await Driver.open(party, PipeJournal(door)),
+        driver=await Driver.open(party, PipeJournal(door, newest)),
         params=component.params.model_validate(order.parameters),
-        inputs={port: Path(path) for port, path in order.inputs.items()},
+        inputs={port: tuple(map(Path, paths)) for port, paths in order.inputs.items()},
         outputs=Path(order.outputs),
-        source=PipeSource(tables),
+        source=PipeSource(order.tables),
         stage=order.stage,
+        limits=order.limits,
+        producers=order.producers,
     )
+    first_at = time.time()
     await component.run(context)
+    return first_at, time.time()
 
 
 def pin_of_order(order: WorkOrder) -> bytes:
     """Return the digest of what the attempt's randomness may be used with: code, parameters, parties, inputs."""
-    digest = hashlib.sha256(f"{__version__}/{order.model_dump_json(exclude={'outputs'})}".encode())
-    for _, path in sorted(order.inputs.items()):
-        folder = Path(path)
-        files = sorted(folder.iterdir()) if folder.is_dir() else [folder.with_suffix(".json")]
-        for file in files:
-            with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    told = order.model_dump_json(exclude={"outputs", "cores"})
+    digest = hashlib.sha256(f"{__version__}/{told}".encode())
+    for _, paths in sorted(order.inputs.items()):
+        for path in map(Path, paths):
+            files = sorted(path.rglob("*")) if path.is_dir() else [path.with_suffix(".json")]
+            for file in files:
+                if not file.is_dir():
+                    with file.open("rb") as stream:
+                        digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.digest()
 
 

@@ -35,6 +35,10 @@ class Exit:
     cause: str = ""
     cpu_s: float = 0.0
     peak_kib: int = 0
+    first_at: float = 0.0
+    """When the component's first instruction was (Unix seconds), as its worker says."""
+    last_at: float = 0.0
+    """When it had done its last."""
 
 
 class Workers:
@@ -182,8 +186,8 @@ def _call(frame: list[Any]) -> tuple[str, int, list[Any]]:
 
 def _exit(name: str, values: list[Any]) -> Exit:
     match name, values:
-        case "done", [int() | float() as cpu_s, int() as peak_kib]:
-            return Exit("done", cpu_s=float(cpu_s), peak_kib=peak_kib)
+        case "done", [int() | float() as cpu_s, int() as peak_kib, float() as first_at, float() as last_at]:
+            return Exit("done", cpu_s=float(cpu_s), peak_kib=peak_kib, first_at=first_at, last_at=last_at)
         case "failed", [str() as code, str() as cause]:
             return Exit("failed", code[:64], cause[:4000])
     raise LocalProtocolError(f"a worker's {name!r} does not hold what it must")

@@ -12,8 +12,8 @@ from partyd.federation.rows import BlobRef, DocumentRow, EventRow, PeerRow
 from partyd.store import faults
 from partyd.store.mail import body_columns
 from partyd.store.session import Session, WritingSession
-from partyd.store.tables import DOCUMENT_BLOBS, DOCUMENTS, EVENTS, PEERS, SEEN, Row, Value
-from partyd.types import Address, Role
+from partyd.store.tables import DOCUMENT_BLOBS, DOCUMENTS, EVENTS, MESSAGE, PEERS, SEEN, Row, Value
+from partyd.types import Address, MessageId, Role
 
 ORIGIN = bytes(32)
 """What the first event names as its predecessor's hash."""
@@ -59,6 +59,30 @@ class RecordReader(Session):
         bindings: tuple[Value, ...] = (after, limit) if job is None else (after, job, limit)
         query = f"SELECT {', '.join(EVENTS.columns)} FROM events WHERE seq > ? {which} ORDER BY seq LIMIT ?"  # noqa: S608
         return [_event(values) for values in self._execute(query, bindings)]
+
+    def last_event(self) -> EventRow | None:
+        """Return the newest event of the audit log, checked against its own hash."""
+        last = self.counter("events")
+        if not last:
+            return None
+        found = self.events(last - 1, 1)
+        if not found:
+            raise _broken(last, "it is missing")
+        return found[0]
+
+    def message_digests(self, job: str, task: str, attempt: int) -> list[tuple[MessageId, bytes]]:
+        """Return every message that a task has sent or got, and its SHA-256; known until the job is forgotten."""
+        columns, where = f"{', '.join(MESSAGE)}, sha256", "WHERE job = ? AND task = ? AND attempt = ?"
+        rows = [
+            row
+            for table in ("outbox", "inbox")
+            for row in self._execute(f"SELECT {columns} FROM {table} {where}", (job, task, attempt))  # noqa: S608
+        ]
+        ends = {text: Address.parse(str(text)) for text in {end for row in rows for end in row[5:7]}}
+        return [
+            (MessageId(job, task, attempt, str(scope), str(kind), ends[source], ends[destination]), _bytes(sha256))
+            for _, _, _, scope, kind, source, destination, sha256 in rows
+        ]
 
     def verify_events(self) -> int:
         """Check the audit log's chain from its first row to its head and return its length; raises StoreCorrupt."""
@@ -150,6 +174,12 @@ class RecordWriter(WritingSession, RecordReader):
         self._execute(query, (seq, at, kind, job, detail, previous, digest))
         self.set_counter("events", seq)
         return seq
+
+
+def _bytes(value: Value) -> bytes:
+    if not isinstance(value, bytes):
+        raise StoreCorrupt(f"the digest of a message is no bytes; {faults.RESTORE}")
+    return value
 
 
 def _event_hash(seq: int, at: float, kind: str, job: str, detail: bytes, previous: bytes) -> bytes:

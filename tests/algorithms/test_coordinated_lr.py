@@ -10,9 +10,7 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression
 
 from partyd.algorithms.coordinated_lr import (
-    CoordinatedLrParams,
     DecryptedGradient,
-    Labelled,
     MaskedGradient,
     Residual,
     Rounds,
@@ -22,6 +20,8 @@ from partyd.algorithms.coordinated_lr import (
 )
 from partyd.algorithms.linear_model import batch, with_ones
 from partyd.algorithms.linear_score import LinearScoreParams, Scored, linear_score
+from partyd.algorithms.lr_parameters import CoordinatedLrParams
+from partyd.algorithms.lr_rows import Labelled
 from partyd.algorithms.metrics import auc
 from partyd.errors import DataError
 from partyd.federation.simulate import Faults, Run, simulate
@@ -51,6 +51,7 @@ def params(**changes: object) -> InsecureParams:
         "epochs": 3,
         "batch_size": 20,
         "tol": 0.0,
+        "init_param": {"method": "zeros"},
         "optimizer": {"method": "sgd", "penalty": "l2", "alpha": 0.01, "optimizer_params": {"lr": 0.3}},
     }
     return InsecureParams.model_validate(settings | changes)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from partyd.algorithms.data_split import DataSplitParams, Splittable, allot, counts, data_split, draw
+from partyd.algorithms.data_split import DataSplitParams, Splittable, allot, counts, data_split, draw, strata
 from partyd.crypto.prg import Prg
 from partyd.errors import DataError
 from partyd.federation.simulate import simulate
@@ -95,3 +95,25 @@ def test_a_stratified_split_keeps_labels_in_proportion() -> None:
     )
     assert (label[train].sum(), len(validate), label[test].sum()) == (10, 0, 10)
     assert sorted([*train.tolist(), *test.tolist()]) == list(range(100))
+
+
+def test_a_label_of_many_values_is_split_by_tenths() -> None:
+    label = np.random.default_rng(4).normal(size=1000)
+    parameters = DataSplitParams(train_size=0.7, test_size=0.3, stratified=True)
+    train, _, test = draw(parameters, Splittable(1000, label), Prg(bytes(32), "t"))
+    cuts = np.quantile(label, np.arange(1, 10) / 10)
+    for rows, share in ((train, 70), (test, 30)):
+        each = np.bincount(np.searchsorted(cuts, label[rows], side="right"), minlength=10)
+        assert each.tolist() == pytest.approx([share] * 10, abs=1)
+
+
+def test_few_values_and_missing_ones_are_strata_of_their_own() -> None:
+    label = np.array([0.0, 1.0, np.nan, 1.0])
+    assert strata(label).tolist() == [0.0, 1.0, np.inf, 1.0]
+
+
+def test_null_sizes_are_the_defaults_of_fates_client() -> None:
+    given = {"train_size": 0.6, "validate_size": 0.1, "test_size": None, "random_state": None, "stratified": False}
+    assert counts(DataSplitParams.model_validate(given), 100) == (60, 10, 30)
+    assert counts(DataSplitParams(train_size=200, test_size=50), 300) == (200, 50, 50)
+    assert counts(DataSplitParams(train_size=0.7), 100) == (70, 0, 30)

@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from partyd.algorithms.class_count import ClassCount, class_count
 from partyd.algorithms.coordinated_lr import Forward, HostLoss, Residual, Rounds, coordinated_lr
 from partyd.algorithms.data_split import Split, data_split
 from partyd.algorithms.linear_score import HostScore, linear_score
 from partyd.algorithms.millionaires import millionaires
 from partyd.algorithms.psi import HostPoints, Plan, Reblinded, psi
+from partyd.algorithms.row_repeats import Repeats, row_repeats
+from partyd.algorithms.sample import Drawn, sample
 from partyd.algorithms.secure_sum import GuestShare, HostShare, HostSum, secure_sum
 from partyd.crypto.paillier import Ciphertexts
 from partyd.errors import BadValue, CryptoError, DataError, PartydError
@@ -151,3 +154,26 @@ def test_unequal_counts_are_noticed_before_anything_is_compared(ours: int, their
 def test_a_score_for_every_row_or_none(forged: Callable[[Change], None]) -> None:
     forged(field(HostScore, "z", lambda z: z[:1]))
     refused(linear_score, BadValue, "another number of rows")
+
+
+@pytest.mark.parametrize("counts", [[1, 1], [0, 1, 1], [-1, 1, 1], [1, 1, 1 << 40], [[1, 1, 1]]])
+def test_a_guest_repeats_each_common_row_some_times(forged: Callable[[Change], None], counts: list[int]) -> None:
+    forged(field(Repeats, "counts", lambda _: np.array(counts, dtype=np.int64)))
+    refused(row_repeats, BadValue, "repeats rows")
+
+
+@pytest.mark.parametrize("count", [0, 2, -3, 1 << 30])
+def test_a_guest_trains_a_sensible_number_of_models(forged: Callable[[Change], None], count: int) -> None:
+    forged(field(ClassCount, "count", lambda _: count))
+    refused(class_count, BadValue, "models")
+
+
+@pytest.mark.parametrize("positions", [[1, 0], [12], [-1], [[0]]])
+def test_a_guest_draws_rows_that_are_there(forged: Callable[[Change], None], positions: list[int]) -> None:
+    forged(field(Drawn, "positions", lambda _: np.array(positions, dtype=np.int64)))
+    refused(sample, BadValue, "drew a row")
+
+
+def test_a_guest_draws_from_as_many_rows_as_its_hosts_have(forged: Callable[[Change], None]) -> None:
+    forged(field(Drawn, "rows", lambda rows: rows + 1))
+    refused(sample, DataError, "align them")

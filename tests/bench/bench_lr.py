@@ -14,9 +14,11 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression
 
 from partyd.algorithms import metrics
-from partyd.algorithms.coordinated_lr import CoordinatedLrParams, Labelled, coordinated_lr
+from partyd.algorithms.coordinated_lr import coordinated_lr
 from partyd.algorithms.linear_model import probability, with_ones
 from partyd.algorithms.linear_score import LinearScoreParams, Scored, linear_score
+from partyd.algorithms.lr_parameters import CoordinatedLrParams
+from partyd.algorithms.lr_rows import Labelled
 from partyd.federation.simulate import simulate
 from partyd.types import ARBITER, GUEST, HOST, Address
 

@@ -26,6 +26,7 @@ class Asked:
     query: Mapping[str, str]
     body: bytes
     headers: Mapping[str, str]
+    query_text: str = ""
 
 
 @dataclass
@@ -78,7 +79,8 @@ class FakeDaemon:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.content.read()
-        self.asked.append(Asked(request.method, request.path, dict(request.query), body, dict(request.headers)))
+        said = (dict(request.query), body, dict(request.headers), request.query_string)
+        self.asked.append(Asked(request.method, request.path, *said))
         if request.path not in self.answers:
             raise web.HTTPNotFound
         left = self.answers[request.path]
@@ -87,6 +89,8 @@ class FakeDaemon:
             raise answer
         if isinstance(answer, web.Response):
             return web.Response(status=answer.status, text=answer.text)
+        if isinstance(answer, Raw):
+            return web.Response(body=answer.content, content_type=answer.content_type, status=answer.status)
         if isinstance(answer, Wrapped):
             return success(answer.data, **answer.more)
         return success(answer)
@@ -98,6 +102,15 @@ class Wrapped:
 
     data: object
     more: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A file as an answer."""
+
+    content: bytes
+    content_type: str
+    status: int = 200
 
 
 def job(

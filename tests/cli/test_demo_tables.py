@@ -12,15 +12,15 @@ from partyd.cli import demo_report, demo_tables
 from partyd.cli.demo_federation import DemoError, federation
 from partyd.cli.demo_tables import Score
 from partyd.client import Metric
-from partyd.data.csv_source import read_csv
-from partyd.data.formats import CsvFormat
+from partyd.data.formats import Format
+from partyd.data.ingest import read_file
 
 
 def test_the_two_files_overlap_and_hold_what_is_theirs(tmp_path: Path) -> None:
     users = demo_tables.load_users()
     files = demo_tables.cut(users, tmp_path)
-    guest, _ = read_csv(files.guest, CsvFormat(label="y", sample_id="id"))
-    host, _ = read_csv(files.host, CsvFormat(sample_id="id"))
+    guest, _ = read_file(files.guest, Format(label="y", sample_id="id"), tmp_path / "guest")
+    host, _ = read_file(files.host, Format(sample_id="id"), tmp_path / "host")
     assert (len(guest), len(host)) == (files.guest_rows, files.host_rows)
     assert guest.schema.features + host.schema.features == users.names
     ids = {str(i, "ascii") for i in guest.ids.tolist()}, {str(i, "ascii") for i in host.ids.tolist()}

@@ -9,9 +9,10 @@ import pytest
 
 from partyd.cli import reasons
 from partyd.cli.flow import run
-from partyd.cli.progress import PlainLines, table
+from partyd.cli.progress import table
 from partyd.client import Job
-from partyd.client_replies import Fields
+from partyd.client.fields import Fields
+from partyd.client.watch import PlainLines
 from tests.cli.conftest import Start
 from tests.cli.fake_daemon import REASON, Wrapped, job
 
@@ -36,10 +37,19 @@ def test_watching_shows_each_change_once_and_ends_as_the_job_did(
     dag = tmp_path / "job.yaml"
     dag.write_text("{}")
     states = [job("waiting"), job("running"), job("running"), job(end, reason=None if end == "success" else REASON)]
-    daemon = start({"/v2/job/submit": [Wrapped({}, {"job_id": "J1"})], "/v2/job/query": [[state] for state in states]})
+    daemon = start(
+        {
+            "/v2/job/submit": [Wrapped({}, {"job_id": "J1"})],
+            "/v2/job/query": [[state] for state in states],
+            "/v2/job/why": [{"status": end, **REASON, "mend": "upload the table"}],
+            "/v2/output/metric/query": [[{"name": "auc", "data": [{"step": 0, "val": 0.75}]}]],
+        }
+    )
     assert run(["job", "submit", "-c", str(dag), "--watch"]) == status
     said = capsys.readouterr()
-    lines = [line.split(" ", 1)[1] for line in said.out.splitlines()[1:]]
+    lines = [line.split(" ", 1)[1] for line in said.out.splitlines()[1:8]]
+    assert ("toy_example_0  auc     0.75" in said.out) == (end == "success")
+    assert ("to do  upload the table" in said.err) == (end == "failed")
     assert lines == [
         "job J1 is waiting",
         "job J1 is running",
@@ -86,7 +96,14 @@ def test_stop(start: Start, capsys: pytest.CaptureFixture[str]) -> None:
 def test_why_names_party_task_cause_and_mend(start: Start, capsys: pytest.CaptureFixture[str]) -> None:
     own = {**REASON, "party": "10000/guest"}
     line = {"ts": 1.0, "level": "ERROR", "message": "no such table"}
-    start({"/v2/job/query": [[job("failed", {"reader_0": "failed"}, reason=own)]], "/v2/log/query": [[line]]})
+    told = {"status": "failed", **own, "mend": "mend or upload the table"}
+    start(
+        {
+            "/v2/job/query": [[job("failed", {"reader_0": "failed"}, reason=own)]],
+            "/v2/log/query": [[line]],
+            "/v2/job/why": [told],
+        }
+    )
     assert run(["job", "why", "-j", "J1"]) == 0
     out = capsys.readouterr().out
     for words in (

@@ -32,7 +32,7 @@ def test_every_example_is_known_here() -> None:
 def test_the_toy_may_be_between_two_roles_of_one_party() -> None:
     spec = read_dag(sample_jobs.toy("10000", "10000", task_cores=2), COMPONENTS)
     assert [str(address) for address in spec.dag.addresses()] == ["10000/guest", "10000/host"]
-    assert spec.dag.conf == {"cores": 2}
+    assert spec.dag.conf.cores == 2
 
 
 def test_the_demo_runs_its_tasks_in_order() -> None:

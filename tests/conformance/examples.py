@@ -7,11 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from partyd.algorithms.coordinated_lr import CoordinatedLrParams, Labelled
+from partyd.algorithms.class_count import ClassCountParams
 from partyd.algorithms.data_split import DataSplitParams, Splittable
 from partyd.algorithms.linear_score import LinearScoreParams, Scored
+from partyd.algorithms.lr_parameters import CoordinatedLrParams
+from partyd.algorithms.lr_rows import Labelled
 from partyd.algorithms.millionaires import MillionairesParams
 from partyd.algorithms.psi import PsiParams
+from partyd.algorithms.row_repeats import Common, RowRepeatsParams
+from partyd.algorithms.sample import Drawable, SampleParams
 from partyd.algorithms.secure_sum import SecureSumParams
 from partyd.federation.algorithm import Params
 from partyd.types import ARBITER, GUEST, HOST, Address
@@ -52,7 +56,8 @@ def coordinated_lr() -> Example:
             "init_param": {"method": "random_uniform"},
         }
     )
-    return Example(params, {G: Labelled(x[:, :2], y), H1: x[:, 2:3], H2: x[:, 3:], A: None})
+    weight = np.linspace(0.5, 2, len(y))
+    return Example(params, {G: Labelled(x[:, :2], y, weight), H1: x[:, 2:3], H2: x[:, 3:], A: None})
 
 
 def linear_score() -> Example:
@@ -76,6 +81,19 @@ def data_split() -> Example:
     return Example(DataSplitParams(stratified=True), {G: Splittable(12, label), H1: Splittable(12), H2: Splittable(12)})
 
 
+def sample() -> Example:
+    params, label = SampleParams(frac={0: 0.5, 1: 2.0}, replace=True), np.array([0.0, 1.0] * 6)
+    return Example(params, {G: Drawable(12, label), H1: Drawable(12), H2: Drawable(12)})
+
+
+def row_repeats() -> Example:
+    return Example(RowRepeatsParams(), {G: Common(3, np.array([1, 3, 2])), H1: Common(3), H2: Common(3)})
+
+
+def class_count() -> Example:
+    return Example(ClassCountParams(), {G: 4, H1: None, H2: None, A: None})
+
+
 EXAMPLES: Mapping[str, Callable[[], Example]] = {
     "secure_sum": secure_sum,
     "coordinated_lr": coordinated_lr,
@@ -83,4 +101,7 @@ EXAMPLES: Mapping[str, Callable[[], Example]] = {
     "psi": psi,
     "millionaires": millionaires,
     "data_split": data_split,
+    "sample": sample,
+    "row_repeats": row_repeats,
+    "class_count": class_count,
 }

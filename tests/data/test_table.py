@@ -5,8 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from partyd.data.schema import anonymous_names
 from partyd.data.table import Schema, Table
 from partyd.errors import DataError
+from partyd.types import Address, Role
+
+OLD_DIGEST = "9ce2629bceea46d8a773a03a2632acdded5c2f45dc48d8fa4557972441262e18"
+"""What version 0.1.0 said of `made`: checkpoints and audit logs hold digests, so they must not change."""
 
 
 def made(rows: int = 3) -> Table:
@@ -88,3 +93,27 @@ def test_a_damaged_table_is_named(tmp_path: Path, damage: str) -> None:
         np.save(folder / "ids.npy", np.array([{}, {}, {}], dtype=object), allow_pickle=True)
     with pytest.raises(DataError, match="upload it again"):
         Table.load(folder)
+
+
+def test_digests_of_earlier_versions_still_hold(tmp_path: Path) -> None:
+    assert made().digest().hex() == OLD_DIGEST
+    made().save(tmp_path / "t")
+    old = '{"rows":3,"sample_id":"id","match_id":"phone","label":"y","weight":"w","features":["a","b"]}'
+    (tmp_path / "t" / "schema.json").write_text(old)
+    assert Table.load(tmp_path / "t").digest().hex() == OLD_DIGEST
+
+
+def test_what_is_said_of_columns_goes_with_them() -> None:
+    schema = Schema(rows=3, features=("a", "b"), types={"a": "int32", "b": "int32"}, missing={"a": 1})
+    table = Table(schema, np.array([b"u", b"v", b"w"]), np.zeros((3, 2)))
+    part = table.with_features(("b",), np.zeros((3, 1)))
+    assert (part.schema.types, part.schema.missing) == ({"b": "int32"}, {})
+    assert table.take(np.array([0])).schema.missing == {}
+    assert table.digest() != Table(Schema(rows=3, features=("a", "b")), table.ids, table.features).digest()
+
+
+def test_anonymous_names_say_whose_and_which_alone() -> None:
+    assert anonymous_names(Schema(rows=0, features=("age", "income")), Address("10000", Role.GUEST)) == (
+        "guest_10000_x0",
+        "guest_10000_x1",
+    )

@@ -45,11 +45,19 @@ class Federation:
     process: subprocess.Popen[bytes] | None = None
     proxy_port: int = 0
     """Where the daemons look for the broker, if not where it is."""
+    parties: tuple[str, ...] = ()
+    """Options that name other parties than those above."""
+
+    @property
+    def members(self) -> int:
+        """How many daemons there are."""
+        return len(self.parties) // 2 or 4
 
     def start(self) -> None:
         """Start and wait until all daemons are ready and have met."""
         command = [sys.executable, "-m", "partyd", "standalone", "--dir", str(self.directory)]
         command += ["--port", str(self.port), "--broker", self.broker, "--broker-proxy-port", str(self.proxy_port)]
+        command += self.parties
         with (self.directory.parent / f"{self.directory.name}.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT)
         self.wait_until_met()
@@ -59,7 +67,7 @@ class Federation:
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError):
-                if all(p["established"] for at in range(4) for p in self.get("/v2/site/peers", at=at)):
+                if all(p["established"] for at in range(self.members) for p in self.get("/v2/site/peers", at=at)):
                     return
             assert self.process is not None
             assert self.process.poll() is None, "the federation ended; see its log"
@@ -174,9 +182,11 @@ def _parent(pid: int) -> int:
 
 
 @contextlib.contextmanager
-def running(directory: Path, broker: str = "auto", proxy_port: int = 0) -> Iterator[Federation]:
+def running(
+    directory: Path, broker: str = "auto", proxy_port: int = 0, parties: tuple[str, ...] = ()
+) -> Iterator[Federation]:
     """Run a federation while inside."""
-    federation = Federation(directory, free_ports(4), broker, proxy_port=proxy_port)
+    federation = Federation(directory, free_ports(4), broker, proxy_port=proxy_port, parties=parties)
     try:
         federation.start()
         yield federation

@@ -8,6 +8,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,9 +16,14 @@ import pytest
 from partyd.components import COMPONENTS
 from partyd.errors import StoreFull
 from partyd.federation.office import PostOffice
-from partyd.jobs.control import JobEnd, JobOffer, JobStart
+from partyd.jobs import contract as contracts
+from partyd.jobs.conductor import Conductor
+from partyd.jobs.contract import PartyTerms
+from partyd.jobs.control import ContractDraft, JobEnd, JobOffer, JobStart, SlotRequest
 from partyd.jobs.diary import Diary
+from partyd.jobs.policy import Verdict, VerdictKind
 from partyd.jobs.record import JobRecord, JobStatus
+from partyd.jobs.slots import SlotDesk
 from partyd.jobs.spec import JobSpec, read_dag
 from partyd.jobs.supervisor import Supervisor
 from partyd.jobs.workers import Exit
@@ -26,6 +32,8 @@ from partyd.types import Address, MessageId
 from partyd.wire.codec import Record
 from tests.federation.offices import GUEST, HOST, NO_RESERVE, Seen, Wire, run_fast
 
+SIGNATURE = b"s" * 64
+YES = Verdict(VerdictKind.ACCEPT)
 OTHER, STRANGER = Address.parse("9998/host"), Address.parse("4711/host")
 
 
@@ -37,6 +45,9 @@ class Runner:
     results: dict[str, Exit | Exception] = field(default_factory=dict)
     started: list[tuple[str, str]] = field(default_factory=list)
     forgotten: list[str] = field(default_factory=list)
+    erased: list[tuple[str, str]] = field(default_factory=list)
+    linked: list[tuple[str, str, str]] = field(default_factory=list)
+    progressed: Callable[..., None] = lambda *_: None
 
     async def run(self, record: JobRecord, task: str) -> Exit:
         self.started.append((record.job, task))
@@ -51,8 +62,30 @@ class Runner:
     def diary(self, job: str, task: str) -> Diary:
         return Diary(self.folder / job / task)
 
+    def schedule_log(self, job: str) -> Diary:
+        return Diary(self.folder / job / "~schedule")
+
     def forget(self, job: str) -> None:
         self.forgotten.append(job)
+
+    async def release(self, job: str) -> None:
+        assert job in self.forgotten
+
+    async def erase(self, job: str, tasks: list[str]) -> None:
+        self.erased += [(job, task) for task in tasks]
+
+    def link(self, older: str, job: str, task: str) -> None:
+        self.linked.append((older, job, task))
+
+
+@dataclass
+class FixedJudge:
+    """A policy that says the same to every job."""
+
+    verdict: Verdict = YES
+
+    async def judge(self, _spec: JobSpec, _initiator: Address) -> Verdict:
+        return self.verdict
 
 
 @dataclass
@@ -63,7 +96,12 @@ class Desk:
     supervisor: Supervisor
     runner: Runner
     office: PostOffice
+    judge: FixedJudge
     is_signed: bool = True
+
+    @property
+    def conductor(self) -> Conductor:
+        return self.supervisor._conductor
 
     async def bring(self, source: Address, job: str, message: Record, scope: str = "x", kind: str = "") -> MessageId:
         """Put a control message into the inbox, as the office does, and hand it over."""
@@ -98,19 +136,20 @@ async def desk(folder: Path, me: Address = HOST) -> AsyncIterator[Desk]:
     office = PostOffice(
         me, store, Wire(random.Random(1)), Seen().watch(), outbox_quota_bytes=1 << 20, inbox_quota_bytes=1 << 20
     )
-    office.links.update(dict.fromkeys((a for a in (GUEST, HOST, OTHER) if a != me), None))  # type: ignore[arg-type]
+    office.links.update(dict.fromkeys((a for a in (GUEST, HOST, OTHER) if a != me), SimpleNamespace(is_suspect=False)))  # type: ignore[arg-type]
     office.dispatch = lambda *_: None  # type: ignore[method-assign]
     office._grant = lambda *_: None  # type: ignore[method-assign]
     runner = Runner(folder / "tasks")
+    judge = FixedJudge()
     held: list[Desk] = []
     supervisor = Supervisor(
-        me, office, store, runner, COMPONENTS, sign=lambda text: b"s" + text[:10],  # type: ignore[arg-type]
-        verify=lambda *_: held[0].is_signed, clock=lambda: 5.0,
+        me, office, store, runner, COMPONENTS, sign=lambda _: SIGNATURE,  # type: ignore[arg-type]
+        verify=lambda *_: held[0].is_signed, judge=judge, slots=SlotDesk.of(8), clock=lambda: 5.0,
     )  # fmt: skip
     await supervisor.load()
     running = asyncio.create_task(supervisor.run())
     await asyncio.sleep(0)
-    held.append(Desk(store, supervisor, runner, office))
+    held.append(Desk(store, supervisor, runner, office, judge))
     try:
         yield held[0]
     finally:
@@ -142,9 +181,32 @@ def end(status: str = "failed", **changes: Any) -> JobEnd:
     return JobEnd(**{**values, **changes})
 
 
-async def begin(desk_: Desk, job: str = "job1") -> None:
-    await desk_.bring(GUEST, job, offer())
-    await desk_.bring(GUEST, job, JobStart(started_at=1.0))
+def draft(job: str = "job1", spec_: JobSpec | None = None, terms: PartyTerms | None = None) -> ContractDraft:
+    """Return the contract of an offered job, as its initiator makes it."""
+    job_spec = spec_ or spec()
+    answers = dict.fromkeys(job_spec.dag.addresses(), terms or PartyTerms())
+    text = contracts.build(job, job_spec, COMPONENTS, answers, initiator=GUEST)
+    return ContractDraft(contract=text, signature=SIGNATURE)
+
+
+def start(spec_: JobSpec | None = None) -> JobStart:
+    signatures = {str(address): SIGNATURE for address in (spec_ or spec()).dag.addresses()}
+    return JobStart(started_at=1.0, signatures=signatures)
+
+
+async def agree(desk_: Desk, job: str = "job1", spec_: JobSpec | None = None) -> None:
+    """Bring a job at this host to where it has signed and has cores."""
+    await desk_.bring(GUEST, job, offer(spec_), "offer")
+    await desk_.all_consumed()
+    await desk_.bring(GUEST, job, draft(job, spec_), "draft")
+    await desk_.all_consumed()
+    await desk_.bring(GUEST, job, SlotRequest(ask=1, cores=4, priority=0, created_at=1.0), "slots")
+    await desk_.all_consumed()
+
+
+async def begin(desk_: Desk, job: str = "job1", spec_: JobSpec | None = None) -> None:
+    await agree(desk_, job, spec_)
+    await desk_.bring(GUEST, job, start(spec_), "start")
     await desk_.all_consumed()
     assert (await desk_.supervisor.record(job)).status is JobStatus.RUNNING
 
@@ -162,7 +224,12 @@ def values_of(chance: random.Random, kind: type[Record]) -> Record:
     texts = ["", "toy_0", "toy_9", "success", "running", "failed", "pass", "nonsense", "9999/host", "10000/guest", "/"]
     made: dict[str, Any] = {}
     for name, about in kind.model_fields.items():
+        if about.annotation not in (str, bytes, float, bool, int):
+            key = chance.choice([*texts, "z" * 5000])
+            made[name] = {key: chance.choice([0, 1, -5]) if "int" in str(about.annotation) else b"x"}
+            continue
         made[name] = {
+            int: lambda: chance.choice([0, 0, 0, 1, 2, -1, 1 << 40]),
             str: lambda: chance.choice([*texts, "z" * 5000, "\u0000", "é"]),
             bytes: lambda: chance.choice([b"", chance.randbytes(70), b"{}", offer().spec, b'{"dag":' * 3000]),
             float: lambda: chance.choice([0.0, -1.0, 1e300, float("inf")]),

@@ -6,16 +6,31 @@ from pathlib import Path
 
 import pytest
 
-from partyd.errors import DataError, JobRejected, StoreFull
-from partyd.jobs import supervisor as supervisor_module
-from partyd.jobs.control import KINDS, JobAnswer, JobOffer, JobStart, StopRequest, TaskReport
+from partyd.errors import DataError, JobError, JobRejected, StoreFull
+from partyd.jobs.conductor import ERASING
+from partyd.jobs.contract import PartyTerms
+from partyd.jobs.control import KINDS, JobAnswer, JobOffer, StopRequest, TaskReport
+from partyd.jobs.intake import MAX_PARKED
 from partyd.jobs.record import JobStatus, TaskStatus
 from partyd.jobs.spec import JobSpec
-from partyd.jobs.supervisor import ERASING
 from partyd.jobs.workers import Exit
 from partyd.types import Address, MessageId
 from tests.federation.offices import GUEST, HOST, run_fast, until
-from tests.jobs.desks import OTHER, STRANGER, Desk, FullDisk, begin, desk, end, offer, on_desk, spec, values_of
+from tests.jobs.desks import (
+    OTHER,
+    STRANGER,
+    Desk,
+    FullDisk,
+    agree,
+    begin,
+    desk,
+    end,
+    offer,
+    on_desk,
+    spec,
+    start,
+    values_of,
+)
 
 # -- what peers send
 
@@ -120,12 +135,9 @@ def test_an_offer_that_is_no_job_is_refused(tmp_path: Path, broken: bytes) -> No
 def test_an_offer_of_a_megabyte_is_read_and_the_loop_goes_on(tmp_path: Path) -> None:
     async def work(desk_: Desk) -> None:
         document = spec(tasks=400).model_dump(mode="json")
-        document["dag"]["conf"] = {"note": "x" * 900_000}
+        document["dag"]["tasks"]["toy_0"]["conf"] = {"engine_run": {"note": "x" * 900_000}}
         big = JobSpec.model_validate(document)
-        await desk_.bring(GUEST, "job1", offer(big))
-        await desk_.bring(GUEST, "job1", JobStart(started_at=1.0))
-        await desk_.all_consumed()
-        assert (await desk_.supervisor.record("job1")).status is JobStatus.RUNNING
+        await begin(desk_, "job1", big)
         assert desk_.runner.started == [("job1", "toy_0")]
 
     on_desk(tmp_path, work)
@@ -133,13 +145,14 @@ def test_an_offer_of_a_megabyte_is_read_and_the_loop_goes_on(tmp_path: Path) -> 
 
 def test_messages_that_overtook_their_offer_wait_for_it_and_one_peer_cannot_crowd_out_another(tmp_path: Path) -> None:
     async def work(desk_: Desk) -> None:
-        for turn in range(supervisor_module.MAX_PARKED + 50):
+        for turn in range(MAX_PARKED + 50):
             await desk_.bring(OTHER, f"flood{turn}", TaskReport(task="t", status="running", code="", cause=""), "r")
-        await desk_.bring(GUEST, "job1", JobStart(started_at=1.0), "early")
+        await desk_.bring(GUEST, "job1", end(), "early")
         await asyncio.sleep(2)
-        assert sum(map(len, desk_.supervisor._parked.values())) == supervisor_module.MAX_PARKED + 1
+        assert sum(map(len, desk_.supervisor._intake.parked.values())) == MAX_PARKED + 1
         await desk_.bring(GUEST, "job1", offer(), "late")
-        await until(lambda: desk_.runner.started == [("job1", "toy_0")])
+        await until(lambda: desk_.runner.forgotten == ["job1"])
+        assert (await desk_.supervisor.record("job1")).status is JobStatus.FAILED
 
     on_desk(tmp_path, work)
 
@@ -162,7 +175,7 @@ def test_only_messages_of_open_jobs_and_of_their_parties_are_admitted(tmp_path: 
         await desk_.bring(GUEST, "job1", end())
         await until(lambda: desk_.runner.forgotten == ["job1"])
         assert not admitted(GUEST)
-        assert not admitted(GUEST, "job1", "", "JobOffer")
+        assert admitted(GUEST, "job1", "", "JobOffer")
 
     on_desk(tmp_path, work)
 
@@ -183,7 +196,7 @@ def test_control_messages_are_applied_when_the_disk_has_room_again(
         desk_.supervisor.control(message, body)
         await desk_.all_consumed()
         assert full.refused == 3
-        assert await desk_.sent(GUEST) == ["JobAnswer"]
+        assert await desk_.sent(GUEST) == ["JobAnswer", "AuditHead"]
 
     on_desk(tmp_path, work)
 
@@ -196,16 +209,15 @@ def test_a_tasks_result_survives_a_full_disk(
 ) -> None:
     async def work(desk_: Desk) -> None:
         desk_.runner.results["toy_0"] = result
-        await desk_.bring(GUEST, "job1", offer())
-        await desk_.all_consumed()
-        start = await desk_.bring(GUEST, "job1", JobStart(started_at=1.0), "start")
+        await agree(desk_)
+        brought = await desk_.bring(GUEST, "job1", start(), "start")
         full = FullDisk(desk_.store, monkeypatch, 4)
         await desk_.all_consumed()
         wanted = TaskStatus.SUCCESS if result == Exit("done") else TaskStatus.FAILED
-        while (await desk_.supervisor.record("job1")).tasks["toy_0"] is not wanted:
+        while (await desk_.supervisor.record("job1")).tasks["toy_0"].status is not wanted:
             await asyncio.sleep(0.2)
         assert full.refused == 4
-        assert start.job == "job1"
+        assert brought.job == "job1"
 
     on_desk(tmp_path, work)
 
@@ -220,7 +232,7 @@ def test_the_end_of_a_job_is_vital_and_its_secrets_go_when_the_disk_has_room(
         await desk_.supervisor.stop(job)
         assert full.vital == 1
         assert (await desk_.supervisor.record(job)).status is JobStatus.CANCELED
-        await until(lambda: job in desk_.supervisor._ended and full.refused == 3)
+        await until(lambda: job in desk_.conductor.ended and full.refused == 3)
         while await desk_.store.read(lambda store: store.documents(ERASING)):
             await asyncio.sleep(0.2)
         attempt = await desk_.store.read(lambda store: store.attempt(job, "toy_0"))
@@ -297,8 +309,12 @@ def test_a_job_of_a_version_that_cannot_be_read_does_not_stop_the_start(tmp_path
         async with desk(tmp_path) as first:
             await first.store.write(lambda store: store.save_job("strange", "running", b"{}"))
         async with desk(tmp_path) as second:
-            assert not second.supervisor.admit(MessageId("strange", "", 0, "s", "JobStart", GUEST, HOST))
+            await second.bring(GUEST, "strange", end())
+            await second.bring(GUEST, "strange", offer(), "offer")
             await begin(second)
+            assert [record.job for record in await second.supervisor.records()] == ["job1"]
+            with pytest.raises(JobError, match="another version"):
+                await second.supervisor.record("strange")
 
     run_fast(scenario)
 
@@ -327,7 +343,7 @@ def test_a_party_that_wants_to_stop_asks_the_initiator(tmp_path: Path) -> None:
 def test_the_initiator_decides_when_it_is_asked_to_stop(tmp_path: Path) -> None:
     async def work(desk_: Desk) -> None:
         job = await desk_.supervisor.submit(spec(GUEST, HOST).model_dump(mode="json"))
-        await desk_.bring(HOST, job, JobAnswer(accepted=True, code="", cause=""))
+        await desk_.bring(HOST, job, JobAnswer(accepted=True, terms=PartyTerms().to_bytes()))
         await desk_.bring(HOST, job, StopRequest(code="canceled", cause="enough"), "stop")
         await desk_.all_consumed()
         record = await desk_.supervisor.record(job)

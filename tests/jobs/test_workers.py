@@ -18,10 +18,10 @@ from partyd import errors
 from partyd.components import COMPONENTS
 from partyd.components.base import Component, TaskContext
 from partyd.jobs import worker
-from partyd.jobs.machine import first_tasks
 from partyd.jobs.order import WorkOrder
 from partyd.jobs.pipe import PREFIX, Pipe
 from partyd.jobs.record import JobRecord
+from partyd.jobs.schedule import first_tasks
 from partyd.jobs.spec import read_dag
 from partyd.jobs.tasks import DEATHS_ALLOWED, TaskRunner
 from partyd.jobs.worker import pin_of_order, work
@@ -184,7 +184,7 @@ def test_an_order_may_be_as_long_as_a_job_may_be(tmp_path: Path) -> None:
         workers = Workers()
 
         async def refuse(_name: str, _values: list[Any]) -> Any:
-            return b"s" * 32 if _name == "begin" else "{}" if _name == "tables" else None
+            return [b"s" * 32, None] if _name == "begin" else None
 
         result = await workers.run(order(tmp_path, parameters={"data_num": 1, "x": "y" * 900_000}), refuse)
         assert (result.verdict, result.code) == ("failed", "internal")
@@ -229,7 +229,7 @@ def test_what_a_component_raises_reaches_the_daemon_as_code_and_cause(
         raise kind("the reason")
 
     async def answer(name: str, _values: list[Any]) -> Any:
-        return {"begin": b"s" * 32, "tables": "{}", "load": None}.get(name)
+        return [b"s" * 32, None] if name == "begin" else None
 
     broken: Component = replace(COMPONENTS["toy_example"], run=fail)
     monkeypatch.setattr(worker, "COMPONENTS", {"toy_example": broken})
@@ -267,7 +267,7 @@ def test_the_pin_changes_with_inputs_parameters_and_parties(tmp_path: Path) -> N
     (table / "ids.npy").write_bytes(b"1")
     model = tmp_path / "model.json"
     model.write_text("{}")
-    base = order(tmp_path, inputs={"data": str(table), "model": str(tmp_path / "model")})
+    base = order(tmp_path, inputs={"data": (str(table),), "model": (str(tmp_path / "model"),)})
     pins = [pin_of_order(base), pin_of_order(base.model_copy(update={"parameters": {"data_num": 7}}))]
     pins.append(pin_of_order(base.model_copy(update={"parties": (GUEST,)})))
     (table / "ids.npy").write_bytes(b"2")
@@ -278,7 +278,7 @@ def test_the_pin_changes_with_inputs_parameters_and_parties(tmp_path: Path) -> N
     assert pin_of_order(base.model_copy(update={"outputs": "elsewhere"})) == pins[-1]
 
 
-CALLS = ["begin", "tables", "send", "receive", "load", "save", "progress", "metric", "log", "done", "failed", "", "x"]
+CALLS = ["begin", "send", "receive", "save", "progress", "metric", "log", "done", "failed", "", "x"]
 VALUES: list[Any] = [
     None, True, 0, -1, 2**63, 1.5, float("nan"), "", "9999/host", "nobody", "..", "x" * 5000, b"", b"\0" * 100, [],
     [[1]], [["s", "k", "9999/host"]], {}, {"a": 1},

@@ -1,0 +1,116 @@
+"""What requests to the model registry may say, and the form that brings a model."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TypeVar
+
+from aiohttp import BodyPartReader, web
+from pydantic import Field
+
+from partyd.api.endpoint import Asked, parse
+from partyd.api.replies import BadRequest, FateCode, Refusal, read_json
+from partyd.api.sought import MAX_TEXT, AskedOfParty
+from partyd.jobs.models import MAX_ID, MAX_MODEL_BYTES
+
+MAX_UPLOAD_BYTES = MAX_MODEL_BYTES + (16 << 20)
+MAX_FIELD_BYTES = 4096
+M = TypeVar("M", bound=Asked)
+
+
+class AskedModel(AskedOfParty):
+    """A model."""
+
+    model_id: str = Field(min_length=1, max_length=MAX_ID)
+    model_version: str = Field(min_length=1, max_length=MAX_ID)
+
+
+class AskedModels(AskedOfParty):
+    """Which models; none named means all."""
+
+    model_id: str = Field(default="", max_length=MAX_ID)
+    model_version: str = Field(default="", max_length=MAX_ID)
+    job_id: str = Field(default="", max_length=MAX_TEXT)
+
+
+class AskedExport(AskedModel):
+    """A model, and the directory on the daemon's machine to write it to (none: it is the answer)."""
+
+    path: str = Field(default="", max_length=4096)
+
+
+class AskedImport(Asked):
+    """Under which id and version a model is taken in; as fields of the form, with the file as ``file``."""
+
+    model_id: str = Field(default="", max_length=MAX_ID)
+    model_version: str = Field(default="", max_length=MAX_ID)
+    path: str = Field(default="", max_length=MAX_FIELD_BYTES)
+
+
+class AskedDelete(AskedModel):
+    """A model, or part of it."""
+
+    task_name: str = Field(default="", max_length=MAX_TEXT)
+    output_key: str = Field(default="", max_length=MAX_TEXT)
+
+
+class AskedMigrate(AskedModel):
+    """A model of which the party of one role has another id from now on; ``dir_path`` is as ``path`` of an export."""
+
+    role: str = Field(min_length=1, max_length=MAX_TEXT)
+    party_id: str = Field(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z_-]+$")
+    old_party_id: str = Field(default="", max_length=64)
+    dir_path: str = Field(default="", max_length=4096)
+
+
+class AskedAny(Asked):
+    """Fields in the query; they may also be a JSON object in the body."""
+
+    model_id: str = Field(default="", max_length=MAX_ID)
+    model_version: str = Field(default="", max_length=MAX_ID)
+    role: str = Field(default="", max_length=MAX_TEXT)
+    party_id: str = Field(default="", max_length=64)
+    old_party_id: str = Field(default="", max_length=64)
+    dir_path: str = Field(default="", max_length=4096)
+
+
+class AskedDeploy(AskedModel):
+    """A model, and the tasks of its job to keep (none named: all that have a part in prediction)."""
+
+    tasks: tuple[str, ...] = Field(default=(), max_length=500)
+    task_list: tuple[str, ...] = Field(default=(), max_length=500)
+
+
+async def merged(request: web.Request, asked: AskedAny, model: type[M]) -> M:
+    """Return the fields of the query and of a JSON object in the body together."""
+    body = await read_json(request) if request.body_exists else {}
+    return parse(model, {**asked.model_dump(exclude_unset=True), **body})
+
+
+async def read_form(request: web.Request, file: Path) -> dict[str, str]:
+    """Return a form's text fields; the part with a file goes to ``file``. Raises BadRequest, Refusal."""
+    if not request.content_type.startswith("multipart/"):
+        raise BadRequest("send a form (multipart/form-data) with model_id, model_version and the zip as file")
+    fields: dict[str, str] = {}
+    try:
+        async for part in await request.multipart():
+            if not isinstance(part, BodyPartReader):
+                raise BadRequest("the form has a form within; send plain fields")
+            if part.name == "file" or part.filename is not None:
+                await _save(part, file)
+            else:
+                fields[str(part.name)[:64]] = (await part.read_chunk(MAX_FIELD_BYTES)).decode("utf-8", "replace")
+    except ValueError as error:
+        raise BadRequest(f"the form cannot be read: {error}") from error
+    return fields
+
+
+async def _save(part: BodyPartReader, file: Path) -> None:
+    size = 0
+    with file.open("wb") as stream:
+        while chunk := await part.read_chunk(1 << 18):
+            size += len(chunk)
+            if size > MAX_UPLOAD_BYTES:
+                raise Refusal(f"the file is larger than {MAX_UPLOAD_BYTES} bytes", status=413, number=FateCode.NO_FILE)
+            await asyncio.to_thread(stream.write, chunk)
