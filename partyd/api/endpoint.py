@@ -51,7 +51,7 @@ class Nothing(Asked):
 class Endpoint(Generic[M]):
     """One path and method; ``reply`` is the type of the answer's ``data``, for the document.
 
-    ``bytes`` stands for a file and ``str`` for plain text instead of FATE's form.
+    ``bytes`` stands for a file and ``str`` for plain text instead of FATE's form; ``bytes | X`` for either.
     """
 
     method: Literal["GET", "POST"]
@@ -73,7 +73,12 @@ class Endpoint(Generic[M]):
     @property
     def streams(self) -> bool:
         """Whether a file comes or goes, whose size and time nobody knows."""
-        return self.body in ("form", "file") or self.reply is bytes
+        return self.body in ("form", "file") or self.gives_file
+
+    @property
+    def gives_file(self) -> bool:
+        """Whether an answer may be a file."""
+        return self.reply is bytes or bytes in get_args(self.reply)
 
     @property
     def reads_json(self) -> bool:

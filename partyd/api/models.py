@@ -58,7 +58,7 @@ class Models:
             Endpoint("GET", f"{model}/query", self.query, AskedModels, viewer, list[JsonObject]),
             Endpoint("POST", f"{model}/load", self.load, AskedAny, operator, JsonObject, body="form"),
             Endpoint("POST", f"{model}/migrate", self.migrate, AskedAny, operator, JsonObject, body="form"),
-            Endpoint("POST", f"{model}/export", self.export, AskedExport, operator, JsonObject),
+            Endpoint("POST", f"{model}/export", self.export, AskedExport, operator, bytes | JsonObject),
             Endpoint("GET", f"{model}/download", self.download, AskedModel, operator, bytes),
             Endpoint("POST", f"{model}/import", self.take_in, AskedImport, operator, JsonObject, body="form"),
             Endpoint("POST", f"{model}/delete", self.delete, AskedDelete, operator, JsonObject),

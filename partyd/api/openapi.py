@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from aiohttp import web
 from pydantic import TypeAdapter
@@ -99,8 +99,10 @@ def _schemas(declared: Sequence[Endpoint[Any]]) -> tuple[dict[_Key, Schema], dic
     wanted: list[tuple[_Key, JsonSchemaMode, TypeAdapter[Any]]] = []
     for endpoint in declared:
         wanted.append((_key(endpoint, "validation"), "validation", TypeAdapter(endpoint.asked)))
-        if endpoint.reply not in (None, bytes, str):
-            wanted.append((_key(endpoint, "serialization"), "serialization", TypeAdapter(endpoint.reply)))
+        given = get_args(endpoint.reply) if endpoint.gives_file else (endpoint.reply,)
+        kinds = [kind for kind in given if kind not in (None, bytes, str)]
+        if kinds:
+            wanted.append((_key(endpoint, "serialization"), "serialization", TypeAdapter(kinds[0])))
     made, shared = TypeAdapter.json_schemas(wanted, ref_template=REF)
     return {key: schema for (key, _), schema in made.items()}, shared.get("$defs", {})
 
@@ -170,7 +172,7 @@ def _content(endpoint: Endpoint[Any], schemas: dict[_Key, Schema]) -> Schema:
         "properties": {"code": {"const": 0}, "message": {"type": "string"}, "data": data},
         "additionalProperties": True,
     }
-    return {"application/json": {"schema": answer}}
+    return {"application/json": {"schema": answer}, **({"*/*": {}} if endpoint.gives_file else {})}
 
 
 def _tag(path: str) -> str:

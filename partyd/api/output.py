@@ -73,9 +73,9 @@ class Output:
             Endpoint("GET", f"{output}/model/query", self.model, AskedTask, viewer, JsonObject),
             Endpoint("GET", f"{output}/model/download", self.download_model, AskedFile, viewer, bytes),
             Endpoint("POST", f"{output}/model/delete", self.delete_model, AskedTask, operator, JsonObject),
-            Endpoint("GET", f"{output}/data/download", self.download_data, AskedTables, viewer, bytes),
+            Endpoint("GET", f"{output}/data/download", self.download_data, AskedTables, operator, bytes),
             Endpoint("GET", f"{output}/data/table", self.tables, AskedTask, viewer, JsonObject),
-            Endpoint("GET", f"{output}/data/display", self.display, AskedRows, viewer, JsonObject),
+            Endpoint("GET", f"{output}/data/display", self.display, AskedRows, operator, JsonObject),
         ]
 
     # -- metrics

@@ -30,6 +30,8 @@ UPLOAD_STREAM = "/v2/data/component/upload/file"
 FORWARDED_HEADER = "X-Partyd-Forwarded"
 TIMEOUT = ClientTimeout(total=None, connect=5)
 _DROPPED = frozenset({"host", "content-length", "transfer-encoding", "connection", "keep-alive", "origin"})
+_CREDENTIALS = frozenset({"authorization", "appid", "username", "nonce", "timestamp", "signature"})
+"""What the caller showed here: the sibling knows no app of ours."""
 
 
 class SiblingAway(PartydError):
@@ -141,7 +143,8 @@ class Siblings:
         return None
 
     async def _pass_on(self, request: web.Request, sibling: Sibling) -> web.StreamResponse:
-        headers = {name: value for name, value in request.headers.items() if name.lower() not in _DROPPED}
+        hidden = _DROPPED | _CREDENTIALS
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in hidden}
         headers[FORWARDED_HEADER] = "1"
         body = await request.read() if _is_document(request) else request.content if request.body_exists else None
         try:

@@ -58,7 +58,10 @@ class DenseRows:
             self._first = self._first[1:]
             self._line += 1
         end = self._first.find(b"\n") + 1
-        width = _fields(self._first[:end], self._form)
+        try:
+            width = _fields(self._first[:end], self._form)
+        except csv.Error as error:
+            raise DataError(f"{self._text.where}, line {self._line}: {error}; mend the file") from error
         if not self._form.head:
             made = ["id", *(f"x{i}" for i in range(len(width) - 1))] if width else []
             return list(self._form.header) or made

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from partyd.data.orders import ExportOrder
+from partyd.data.orders import REFUSED, ExportOrder
 from partyd.data.orphan import end_with_parent
 from partyd.data.render import csv_header, csv_lines
 from partyd.data.table import Table
@@ -88,13 +88,13 @@ def main() -> int:
         size = export(order, lambda done, total: _say({"done": done, "total": total, "rows": done}))
     except DataError as error:
         sys.stderr.write(f"{error}\n")
-        return 1
+        return REFUSED
     except ValidationError:
         sys.stderr.write("the order to the process that writes a table is not valid; see the daemon's version\n")
-        return 1
+        return REFUSED
     except OSError as error:
         sys.stderr.write(f"the table cannot be written: {error.strerror}\n")
-        return 1
+        return REFUSED
     _say({"bytes": size})
     return 0
 

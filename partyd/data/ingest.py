@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from partyd.data.blocks import BadRows, Block, Rows
 from partyd.data.dense import DenseRows
 from partyd.data.formats import Format
-from partyd.data.orders import Kept, Order
+from partyd.data.orders import REFUSED, Kept, Order
 from partyd.data.orphan import end_with_parent
 from partyd.data.parquet_source import MAGIC, open_parquet
 from partyd.data.sparse import SparseRows
@@ -144,13 +144,13 @@ def main() -> int:
         kept = ingest(order, lambda done, total, rows: _say({"done": done, "total": total, "rows": rows}))
     except DataError as error:
         sys.stderr.write(f"{error}\n")
-        return 1
+        return REFUSED
     except ValidationError:
         sys.stderr.write("the order to the process that reads a table is not valid; see the daemon's version\n")
-        return 1
+        return REFUSED
     except (OSError, MemoryError) as error:
         sys.stderr.write(f"the table cannot be kept: {getattr(error, 'strerror', None) or 'memory does not suffice'}\n")
-        return 1
+        return REFUSED
     _say({"table": kept.model_dump(mode="json")})
     return 0
 

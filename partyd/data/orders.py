@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict
 from partyd.data.formats import Format
 from partyd.data.schema import Schema
 
+REFUSED = 3
+"""How such a process ends when what it said on standard error is a sentence for the owner; a traceback ends with 1."""
+
 
 class Order(BaseModel):
     """What to read and where to keep it: ``path`` of a file, or ``url`` of a database and ``query`` or ``table``."""

@@ -162,7 +162,7 @@ class Conductor:
         record = step.record
         posted: Outgoing = []
         if record is not live.record or step.commands:
-            store.save_job(record.job, record.status.value, record.model_dump_json(exclude_defaults=True).encode())
+            store.save_job(record.job, record.status.value, record.model_dump_json().encode())
         if consumed is not None:
             mark_consumed(store, consumed)
         if extra is not None:

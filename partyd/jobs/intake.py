@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 import structlog
 
+from partyd import __version__
 from partyd.components.base import Component
 from partyd.errors import BadValue, JobError, JobRejected, PartydError, RemoteProtocolError, StoreError, StoreFull
 from partyd.federation.insist import insist
+from partyd.federation.rows import Posted
 from partyd.jobs import contract as contracts
 from partyd.jobs.audit import AuditHead, AuditReceipt
 from partyd.jobs.commands import Step
@@ -24,6 +26,7 @@ from partyd.jobs.control import (
     KINDS,
     ContractDraft,
     ContractSigned,
+    JobAnswer,
     JobCleaned,
     JobEnd,
     JobMessage,
@@ -198,7 +201,7 @@ class Intake:
 
         def correct(store: Transaction) -> None:
             if changed is not record:
-                document = changed.model_dump_json(exclude_defaults=True).encode()
+                document = changed.model_dump_json().encode()
                 store.save_job(changed.job, changed.status.value, document)
             mark_consumed(store, message)
             store.forget_mail(message.job)
@@ -233,10 +236,14 @@ class Intake:
     # -- offers
 
     async def _offered(self, message: MessageId, offer: JobOffer, earlier: JobRecord | None) -> None:
-        spec = await asyncio.to_thread(JobSpec.model_validate_json, offer.spec)
-        addresses = spec.dag.addresses()
-        if self.me not in addresses or message.source not in addresses:
-            raise BadValue("an offer names parties that are not its own")
+        try:
+            spec = await asyncio.to_thread(JobSpec.model_validate_json, offer.spec)
+            addresses = spec.dag.addresses()
+            if self.me not in addresses or message.source not in addresses:
+                raise BadValue("an offer names parties that are not its own")
+        except (ValueError, BadValue) as error:
+            await self._decline(message, offer, str(error)[:MAX_REASON])
+            return
         verdict = await self.judged(spec, message.source)
         if message.job in self.conductor.live:
             await self.conductor.consume(message)
@@ -257,6 +264,20 @@ class Intake:
                 self.conductor.ended.add(message.job)
             raise
         self.release(message.job)
+
+    async def _decline(self, message: MessageId, offer: JobOffer, cause: str) -> None:
+        """Refuse an offer that cannot be read here, perhaps of another version; nothing is kept of it."""
+        log.warning("offer_not_readable", job=message.job, peer=str(message.source), error=cause[:500])
+        told = f"{self.me} runs partyd {__version__}, which cannot read this job; compare the versions"
+        body = JobAnswer(run=offer.run, accepted=False, code=JobRejected.code, cause=told).to_bytes()
+        scope, office = f"answer/{offer.run}", self.conductor.office
+        answer = MessageId(message.job, "", 0, scope, JobAnswer.__name__, self.me, message.source)
+
+        def declined(store: Transaction) -> Posted:
+            mark_consumed(store, message)
+            return office.post(store, answer, body)
+
+        office.dispatch(answer, await self.store.write(declined), body)
 
     async def _record(
         self, message: MessageId, offer: JobOffer, spec: JobSpec, earlier: JobRecord | None, verdict: Verdict

@@ -10,10 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import structlog
 from pydantic import BaseModel, ValidationError
 
-from partyd.data.orders import ExportOrder, Kept, Order
+from partyd.data.orders import REFUSED, ExportOrder, Kept, Order
 from partyd.errors import DataError
+
+log = structlog.get_logger()
 
 MAX_LINE_BYTES = 64 << 20
 MAX_SAID = 8000
@@ -77,8 +80,11 @@ async def _run(module: Literal["ingest", "export"], order: BaseModel, tell: Tell
         if process.returncode is None:
             process.kill()
             await process.wait()
+    if status == REFUSED:
+        raise DataError(said.result())
     if status:
-        raise DataError(said.result() or f"the process that had the table in hand ended with status {status}")
+        log.error("table_process_died", module=module, status=status, said=said.result())
+        raise DataError(f"the process that had the table in hand died (status {status}); see the daemon's log")
     return last.result()
 
 

@@ -178,7 +178,8 @@ async def _run(order: WorkOrder, door: Door, reporter: PipeReporter) -> tuple[fl
 async def _run_with(order: WorkOrder, door: Door, reporter: PipeReporter, pool: Pool) -> tuple[float, float]:
     """Run the component and return when its first and after its last instruction were (Unix seconds)."""
     component = COMPONENTS[order.component]
-    seed, newest = await door.call("begin", await asyncio.to_thread(pin_of_order, order))
+    pin = await asyncio.to_thread(pin_of_order, order) if order.inputs else pin_of_order(order)
+    seed, newest = await door.call("begin", pin)
     party = Party(
         order.me,
         _taking_part(order, component),

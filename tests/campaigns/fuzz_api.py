@@ -448,7 +448,7 @@ def main() -> int:
             tally = campaign(target, options.requests, options.seed, options.processes)
         tracebacks = [line for line in (Path(name) / "log").read_text().splitlines() if "Traceback" in line]
     for kind, found in tally.problems.items():
-        for problem in found[:20]:
+        for problem in {problem.partition("?")[0].partition(" b'")[0]: problem for problem in found}.values():
             print(f"{kind}: {problem}")
     for line in tracebacks[-5:] if tally.problems["error"] else ():
         print(f"log: {line[-1500:]}")

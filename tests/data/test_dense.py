@@ -256,3 +256,9 @@ def test_well_formed_blocks_do_not_go_row_by_row(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(dense.DenseRows, "_read_by_row", lambda *_: pytest.fail("went row by row"))
     table, _ = read(tmp_path, "id,y,a\n" + "".join(f"u_{i},{i % 2},{i}.25\n" for i in range(1000)))
     assert table.features.sum() == sum(i + 0.25 for i in range(1000))
+
+
+@pytest.mark.parametrize("content", ['"' + "x" * (1 << 18) + '"\n', 'id,a\n1,"' + "x" * (1 << 18) + '"\n'])
+def test_a_field_beyond_all_bounds_is_named_by_its_line(tmp_path: Path, content: str) -> None:
+    with pytest.raises(DataError, match=r"line \d+: field larger than field limit"):
+        read(tmp_path, content)

@@ -17,7 +17,7 @@ from partyd.data.export import export
 from partyd.data.formats import Format
 from partyd.data.ingest import read_file
 from partyd.data.npy import IdFile, NpyFile, pieces
-from partyd.data.orders import ExportOrder, Order
+from partyd.data.orders import REFUSED, ExportOrder, Order
 from partyd.data.table import Table
 from partyd.errors import DataError
 
@@ -49,7 +49,7 @@ def test_ingest_tells_how_far_it_is_and_what_it_kept(tmp_path: Path) -> None:
 def test_ingest_says_in_one_line_why_not(tmp_path: Path, order: str, words: str) -> None:
     (tmp_path / "bad.csv").write_text("id,a\nu,x\n")
     done = run("ingest", order.replace("FOLDER", str(tmp_path)))
-    assert done.returncode == 1
+    assert done.returncode == REFUSED
     assert done.stderr.count("\n") == 1
     assert words in done.stderr
     assert not (tmp_path / "o").exists()
@@ -91,7 +91,7 @@ def test_an_archive_is_fates(tmp_path: Path) -> None:
 def test_export_says_why_not(tmp_path: Path) -> None:
     order = ExportOrder(folder=tmp_path / "gone", target=tmp_path / "out.csv")
     done = run("export", order.model_dump_json())
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert (done.returncode, done.stderr.count("\n")) == (REFUSED, 1)
     with pytest.raises(DataError, match="upload it again"):
         export(order, lambda *_: None)
 

@@ -127,6 +127,7 @@ def test_an_offer_that_is_no_job_is_refused(tmp_path: Path, broken: bytes) -> No
         await asyncio.sleep(1)
         states = [record.status for record in await desk_.supervisor.records()]
         assert states in ([], [JobStatus.FAILED])
+        assert "JobAnswer" in await desk_.sent(GUEST)
         assert desk_.runner.started == []
 
     on_desk(tmp_path, work)
