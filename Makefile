@@ -6,6 +6,8 @@ PORT ?= 9380
 KILLS ?= 25
 BIN := $(VENV)/bin
 comma := ,
+space := $(subst ,, )
+TEST_EXTRAS := demo fuzz parquet sql test
 LOCK := $(wildcard requirements.lock)
 TEST_LOCK := $(firstword $(wildcard requirements-test.lock) $(LOCK))
 PIP_COMPILE = $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-emit-find-links --no-emit-index-url \
@@ -35,7 +37,7 @@ $(VENV)/.demo-installed: pyproject.toml $(LOCK)
 	$(call install,demo,$(LOCK))
 
 $(VENV)/.test-installed: pyproject.toml $(TEST_LOCK)
-	$(call install,demo$(comma)test,$(TEST_LOCK))
+	$(call install,$(subst $(space),$(comma),$(TEST_EXTRAS)),$(TEST_LOCK))
 
 demo: $(VENV)/.demo-installed ## Train between two organisations on this machine; ONCE=1 ends afterwards.
 	@$(BIN)/python -m partyd.cli.demo --dir $(DIR) --port $(PORT) $(if $(ONCE),--once)
@@ -46,7 +48,7 @@ test: $(VENV)/.test-installed ## Format, lint, types, layers, tests; skipped tes
 lock: $(VENV)/.test-installed ## Write the lock files anew.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-tools
 	$(PIP_COMPILE) --extra=demo --output-file=requirements.lock pyproject.toml
-	$(PIP_COMPILE) --extra=demo --extra=test --output-file=requirements-test.lock pyproject.toml
+	$(PIP_COMPILE) $(addprefix --extra=,$(TEST_EXTRAS)) --output-file=requirements-test.lock pyproject.toml
 
 fate-client: .fate-client/.installed ## Install FATE's own client, which the tests in tests/judge drive us with.
 
@@ -63,6 +65,7 @@ campaign: $(VENV)/.test-installed ## Kill, cut, flip and fuzz at length; KILLS=1
 	$(BIN)/python -m tests.campaigns.kill --kills $(KILLS)
 	$(BIN)/python -m tests.campaigns.bit_flips --flips 1000
 	$(BIN)/python -m tests.campaigns.delivery_chaos --seeds 1000
+	$(BIN)/python -m tests.campaigns.fuzz_api --requests 100000
 	$(BIN)/python -m tests.campaigns.fuzz_config --inputs 100000
 	$(BIN)/python -m tests.campaigns.fuzz_decoders --inputs 100000
 	$(BIN)/python -m tests.campaigns.fuzz_wire --inputs 100000
@@ -75,6 +78,7 @@ campaign-short: $(VENV)/.test-installed ## The short run of each campaign that C
 	$(BIN)/python -m tests.campaigns.kill --kills 10 --only broker --seed 2
 	$(BIN)/python -m tests.campaigns.capture
 	$(BIN)/python -m tests.campaigns.mutate_frames --frames 1000 --mutations 100000
+	$(BIN)/python -m tests.campaigns.fuzz_api --requests 20000
 	$(BIN)/python -m tests.campaigns.fuzz_decoders --inputs 100000
 	$(BIN)/python -m tests.campaigns.fuzz_config --inputs 100000
 	$(BIN)/python -m tests.campaigns.delivery_chaos --seeds 20

@@ -24,13 +24,13 @@ from partyd.api.site import Pulse, Site
 from partyd.config import Settings
 from partyd.errors import ConfigError, PartydError, StoreCorrupt
 from partyd.housekeeping import DriftWatch, Housekeeper, clear_leftovers
-from partyd.jobs.local import LocalJobs
 from partyd.jobs.slots import SlotDesk, own_cores
 from partyd.jobs.workers import Workers
 from partyd.layout import Layout, make_private_dir
 from partyd.node import Node, check_addresses
 from partyd.notify import Notifier
 from partyd.pidfile import held
+from partyd.tables.local import LocalJobs
 from partyd.transport.base import Transport, TransportSecurity, open_transport
 from partyd.types import Address
 

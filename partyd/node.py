@@ -17,18 +17,18 @@ from partyd.errors import ConfigError, LocalProtocolError
 from partyd.federation.bodies import FileSpool
 from partyd.federation.office import PostOffice, Watch
 from partyd.federation.ports import Carrier
-from partyd.jobs.catalog import Catalog
+from partyd.governance.policy import PolicyFile
 from partyd.jobs.judging import SiteJudge
-from partyd.jobs.models import ModelRegistry
-from partyd.jobs.policy import PolicyFile
 from partyd.jobs.slots import SlotDesk, own_cores
-from partyd.jobs.sources import Sources
 from partyd.jobs.supervisor import Supervisor
 from partyd.jobs.tasks import TaskRunner
 from partyd.jobs.workers import Workers
 from partyd.layout import Layout
+from partyd.models.registry import ModelRegistry
 from partyd.store import Store
 from partyd.store.space import SpaceLimits
+from partyd.tables.catalog import Catalog
+from partyd.tables.sources import Sources
 from partyd.trust import Own, Pinned, now_s, open_own
 from partyd.types import Address, MessageId
 from partyd.wire.channel import Channel

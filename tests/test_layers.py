@@ -18,7 +18,10 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("protocols",),
     ("algorithms",),
     ("components",),
+    ("dag",),
+    ("dsl", "governance"),
     ("jobs",),
+    ("models", "tables"),
     ("api", "board"),
     ("cards", "housekeeping", "node", "daemon", "standalone"),
     ("cli",),
@@ -29,7 +32,9 @@ RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 PLUGS = frozenset({"engine", "store", "transport"})
 """Folders that implement interfaces of others: only these places put them in."""
 SOCKETS = frozenset({"daemon", "node", "cli", "jobs/worker", "standalone"})
-PLUGS_MAY = frozenset({"types", "errors", "wire", "federation", "algorithms", "jobs", "layout", "crypto"})
+PLUGS_MAY = frozenset(
+    {"types", "errors", "wire", "federation", "algorithms", "dag", "governance", "jobs", "layout", "crypto"}
+)
 EXCEPTIONS = {
     ("standalone", "cli"): "a standalone federation is set up with the commands that an operator would type",
 }

@@ -26,9 +26,9 @@ from partyd.api.tables import AtParty, TableNames, here, stored_view, there
 from partyd.data.fate_meta import Meta, form_of
 from partyd.data.formats import Format
 from partyd.errors import DataError, StoreFull
-from partyd.jobs.catalog import TableRecord
-from partyd.jobs.local import Download, LocalJob, LocalJobs, LocalStatus, Transform, Upload
 from partyd.layout import make_private_dir
+from partyd.tables.catalog import TableRecord
+from partyd.tables.local import Download, LocalJob, LocalJobs, LocalStatus, Transform, Upload
 
 CHUNK_BYTES = 1 << 20
 MAX_FIELD_BYTES = 1 << 20

@@ -18,10 +18,10 @@ from partyd.api.sought import AskedJob, AskedOfParty, FoundJob, find_job, find_j
 from partyd.components import COMPONENTS
 from partyd.components.base import JsonObject
 from partyd.federation.rows import EventRow
-from partyd.jobs.contract import SignedContract, digest, read
+from partyd.governance.contract import SignedContract, digest, read
+from partyd.governance.grants import list_grants
+from partyd.governance.policy import Policy
 from partyd.jobs.contract_words import draft_in_plain_words, in_plain_words
-from partyd.jobs.grants import list_grants
-from partyd.jobs.policy import Policy
 from partyd.jobs.record import JobStatus
 
 MAX_CAUSE = 1000

@@ -29,14 +29,14 @@ from partyd.api.sought import (
 from partyd.api.views import job_view, local_job_view, state_tag
 from partyd.components import COMPONENTS
 from partyd.components.base import JsonObject
+from partyd.dag.dag import Dag, JobSpec, remarks
+from partyd.dag.spec import parse_dag_text
+from partyd.dsl.translate import read_any
 from partyd.errors import JobError, JobRejected
-from partyd.jobs.dag import Dag, JobSpec, remarks
-from partyd.jobs.dsl import read_any
 from partyd.jobs.job_logs import write_logs
-from partyd.jobs.models import identity
 from partyd.jobs.record import JobRecord, JobStatus
-from partyd.jobs.spec import parse_dag_text
 from partyd.jobs.supervisor import Supervisor
+from partyd.models.registry import identity
 
 MAX_WAIT_S = 30
 WIND_UP_S = 10.0

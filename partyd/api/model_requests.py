@@ -12,7 +12,7 @@ from pydantic import Field
 from partyd.api.endpoint import Asked, parse
 from partyd.api.replies import BadRequest, FateCode, Refusal, read_json
 from partyd.api.sought import MAX_TEXT, AskedOfParty
-from partyd.jobs.models import MAX_ID, MAX_MODEL_BYTES
+from partyd.models.registry import MAX_ID, MAX_MODEL_BYTES
 
 MAX_UPLOAD_BYTES = MAX_MODEL_BYTES + (16 << 20)
 MAX_FIELD_BYTES = 4096

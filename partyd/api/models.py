@@ -35,10 +35,11 @@ from partyd.api.sought import models_of, named_nodes
 from partyd.components import COMPONENTS
 from partyd.components.base import JsonObject
 from partyd.errors import DataError
-from partyd.jobs import archive
-from partyd.jobs.deploy import deploy
-from partyd.jobs.models import ModelEntry, ModelJob
+from partyd.jobs.record import ModelJob
 from partyd.layout import make_private_dir
+from partyd.models import archive
+from partyd.models.deploy import deploy
+from partyd.models.registry import ModelEntry
 from partyd.types import Address, Role
 
 EXPORTS, STORED = "exports", "model-store"

@@ -14,8 +14,8 @@ from partyd.api.endpoint import Access, Asked, Endpoint, Nothing, PartyId
 from partyd.api.replies import FateCode, Refusal, success
 from partyd.api.site import Site
 from partyd.components import NAMES
-from partyd.jobs import grants
-from partyd.jobs.grants import Grant
+from partyd.governance import grants
+from partyd.governance.grants import Grant
 from partyd.jobs.ports import Transaction
 
 MAX_GRANTED = 1000

@@ -19,8 +19,8 @@ from pydantic import ValidationError
 
 from partyd.api.replies import Handler, read_text
 from partyd.config import Settings
+from partyd.dag.spec import Dag, parse_dag_text
 from partyd.errors import DataError, JobRejected, PartydError
-from partyd.jobs.spec import Dag, parse_dag_text
 from partyd.layout import FEDERATION_FILE
 from partyd.types import GUEST, Address
 

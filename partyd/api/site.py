@@ -11,13 +11,13 @@ from typing import Protocol
 from partyd.config import Settings
 from partyd.errors import JobError
 from partyd.federation.office import PostOffice
-from partyd.jobs.local import LocalJobs
 from partyd.jobs.ports import JobStore
 from partyd.jobs.record import JobRecord
 from partyd.jobs.supervisor import Supervisor
 from partyd.jobs.tasks import TaskRunner
 from partyd.jobs.workers import Workers
 from partyd.layout import Layout
+from partyd.tables.local import LocalJobs
 from partyd.trust import Own, Pinned
 from partyd.types import Address
 

@@ -12,9 +12,9 @@ from partyd.api.site import Site, SiteNode
 from partyd.components import COMPONENTS
 from partyd.components.base import Component
 from partyd.errors import DataError, JobError
-from partyd.jobs.local import LocalJob
-from partyd.jobs.models import ModelRegistry
 from partyd.jobs.record import JobRecord, TaskState
+from partyd.models.registry import ModelRegistry
+from partyd.tables.local import LocalJob
 
 MAX_TEXT = 256
 

@@ -82,7 +82,7 @@ async def send_tables(
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "partyd.jobs.table_tar",
+        "partyd.tables.table_tar",
         str(spool),
         *(f"{key}={folder}" for key, folder in outputs.items()),
         stdin=asyncio.subprocess.DEVNULL,

@@ -18,8 +18,8 @@ from partyd.data.fate_meta import Meta, form_of
 from partyd.data.formats import Format
 from partyd.data.schema import Schema, anonymous_names
 from partyd.errors import DataError, JobError
-from partyd.jobs.catalog import Binding, Catalog, TableMissing, TableRecord
-from partyd.jobs.local import LocalJobs
+from partyd.tables.catalog import Binding, Catalog, TableMissing, TableRecord
+from partyd.tables.local import LocalJobs
 from partyd.types import Address
 
 MAX_NAME = 128

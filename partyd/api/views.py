@@ -9,9 +9,9 @@ from typing import SupportsFloat
 from partyd import __version__
 from partyd.api.site import SiteNode
 from partyd.components.base import JsonObject
-from partyd.jobs.local import LocalJob
-from partyd.jobs.models import identity
 from partyd.jobs.record import JobRecord, TaskState, TaskStatus
+from partyd.models.registry import identity
+from partyd.tables.local import LocalJob
 
 PROVIDER = f"partyd:{__version__}@local"
 DONE = (TaskStatus.SUCCESS, TaskStatus.PASS)

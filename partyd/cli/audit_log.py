@@ -15,8 +15,8 @@ from partyd.config import Settings
 from partyd.crypto.identity import verify_signature
 from partyd.errors import BadValue, ConfigError
 from partyd.federation.rows import EventRow
-from partyd.jobs.audit import PEER_HEADS, Kept
-from partyd.jobs.audit_check import Known, Report, check_log
+from partyd.governance.audit import PEER_HEADS, Kept
+from partyd.governance.audit_check import Known, Report, check_log
 from partyd.layout import Layout
 from partyd.store import Reader
 from partyd.store.offline import reading

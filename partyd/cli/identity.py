@@ -14,7 +14,7 @@ from partyd.config import Settings
 from partyd.config_example import render
 from partyd.crypto.identity import KX_LIFETIME_S
 from partyd.errors import ConfigError
-from partyd.jobs.policy_text import policy_example
+from partyd.governance.policy_text import policy_example
 from partyd.layout import make_private_dir, write_private
 from partyd.pidfile import ask_to_reload
 from partyd.types import Address

@@ -9,10 +9,10 @@ from pydantic import ValidationError
 
 from partyd.components import NAMES
 from partyd.errors import ConfigError
+from partyd.governance.policy import Policy
+from partyd.governance.policy_rules import Alias, Allow, PeerPattern, PolicyDocument, read_policy
+from partyd.governance.policy_text import alias_lines, is_kept, render, rule_lines
 from partyd.jobs.contract_words import floors_in_words
-from partyd.jobs.policy import Policy
-from partyd.jobs.policy_rules import Alias, Allow, PeerPattern, PolicyDocument, read_policy
-from partyd.jobs.policy_text import alias_lines, is_kept, render, rule_lines
 from partyd.layout import write_private
 
 

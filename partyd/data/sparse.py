@@ -135,10 +135,11 @@ class SparseRows:
         skip = 2 if self._form.label is not None else 1
         label = (fields[1] if len(fields) > 1 else b"") if self._form.label is not None else None
         separator = self._form.tag_value_delimiter.encode()
-        tags = [field.strip() for field in fields[skip:] if field.strip()]
         if not self._form.tag_with_value:
-            return _Line(fields[0], label, [(tag, b"1") for tag in tags])
-        return _Line(fields[0], label, [_pair(tag, separator) for tag in tags])
+            return _Line(fields[0], label, [(tag, b"1") for tag in _said(fields[skip:])])
+        # FATE's own files set the id off by a comma, and the tags by semicolons.
+        tags = [tag for field in fields[skip:] for tag in field.split(b";")]
+        return _Line(fields[0], label, [_pair(tag, separator) for tag in _said(tags)])
 
     def _read(self, line: _Line) -> tuple[bytes, float, dict[int, float]]:
         sample = read_id(line.sample, self._form.strip_ids) if self._has_id else b""
@@ -183,6 +184,10 @@ def _lines(text: TextBlocks, form: Format) -> Iterator[tuple[int, bytes]]:
                 skips = False
                 continue
             yield number, words
+
+
+def _said(fields: list[bytes]) -> list[bytes]:
+    return [field.strip() for field in fields if field.strip()]
 
 
 def _pair(field: bytes, separator: bytes) -> tuple[bytes, bytes]:

@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from partyd.components.limits import Limits
+from partyd.governance.policy import Verdict, VerdictKind
 from partyd.jobs.asking import Asking
 from partyd.jobs.commands import Audit, Command, MakeContract, NoteUse, ShowHead, Step, Tell
 from partyd.jobs.control import ContractDraft, ContractSigned, JobAnswer, JobOffer, JobParked, StopRequest
 from partyd.jobs.ending import MAX_CAUSE, MAX_CODE, tell_all
-from partyd.jobs.policy import Verdict, VerdictKind
 from partyd.jobs.record import JobRecord, JobStatus, Reason, Waiting
 from partyd.types import Address
 
@@ -129,9 +129,7 @@ class Agreement(Asking):
             return Step(record.change(waiting=waiting))
         return Step(record)
 
-    def contract_made(
-        self, record: JobRecord, contract: bytes, digest: str, signature: bytes, limits: Limits
-    ) -> Step:
+    def contract_made(self, record: JobRecord, contract: bytes, digest: str, signature: bytes, limits: Limits) -> Step:
         """Sign and send the contract; ask for cores when there is nobody else."""
         if record.contract or record.status is not JobStatus.WAITING:
             return Step(record)

@@ -20,8 +20,10 @@ from partyd.errors import JobRejected, PartydError, StoreError
 from partyd.federation.insist import insist
 from partyd.federation.office import MAX_CONTROL_BODY, PostOffice
 from partyd.federation.rows import JobRow
-from partyd.jobs import contract as contracts
-from partyd.jobs.audit import note_traffic
+from partyd.governance import contract as contracts
+from partyd.governance.audit import note_traffic
+from partyd.governance.contract import PartyTerms
+from partyd.governance.grants import note_use
 from partyd.jobs.commands import (
     AskSlots,
     Audit,
@@ -40,10 +42,8 @@ from partyd.jobs.commands import (
     Step,
     Tell,
 )
-from partyd.jobs.contract import PartyTerms
 from partyd.jobs.diary import Progress
 from partyd.jobs.evidence import Evidence, Outgoing
-from partyd.jobs.grants import note_use
 from partyd.jobs.machine import JobMachine
 from partyd.jobs.ports import JobStore, Transaction
 from partyd.jobs.progress import ProgressTeller

@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterator, Mapping
 
 from partyd.components.base import Component, JsonObject
 from partyd.components.limits import Limits
-from partyd.jobs.contract import PartyTerms, build, digest, read, terms_in
-from partyd.jobs.dag import Dag, JobSpec
-from partyd.jobs.datasets import tables_of
-from partyd.jobs.inputs import ModelSource, TableSource
+from partyd.dag.dag import Dag, JobSpec
+from partyd.dag.inputs import ModelSource, TableSource
+from partyd.governance.contract import PartyTerms, build, digest, read, terms_in
+from partyd.governance.datasets import tables_of
 from partyd.jobs.record import JobRecord
 from partyd.types import Address
 

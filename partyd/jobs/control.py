@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from partyd.jobs.audit import AuditHead, AuditReceipt
+from partyd.governance.audit import AuditHead, AuditReceipt
 from partyd.wire.codec import Record
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from partyd.components.base import JsonObject
 from partyd.federation.office import PostOffice
 from partyd.federation.rows import Posted
-from partyd.jobs import audit
-from partyd.jobs.audit import AuditHead, AuditReceipt
+from partyd.governance import audit
+from partyd.governance.audit import AuditHead, AuditReceipt
 from partyd.jobs.ports import JobStore, Reader, Transaction, Verify
 from partyd.jobs.record import JobRecord, TaskStatus
 from partyd.types import Address, MessageId

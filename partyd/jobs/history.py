@@ -6,12 +6,10 @@ from typing import Protocol
 
 from pydantic import ValidationError
 
+from partyd.dag.dag import JobSpec
 from partyd.federation.rows import JobRow
-from partyd.jobs.dag import JobSpec
-from partyd.jobs.grants import USES, GrantReader, moment, pages, use_prefix
-from partyd.jobs.models import MODEL_JOBS, ModelJob
-from partyd.jobs.record import JobRecord
-from partyd.layout import encoded
+from partyd.governance.grants import USES, GrantReader, moment, pages, use_prefix
+from partyd.jobs.record import MODEL_JOBS, JobRecord, ModelJob, model_job_key
 from partyd.types import Address
 
 
@@ -47,8 +45,7 @@ class StoredHistory:
         """Return the job that trained a model of ours, None when it is unknown here."""
         if not model_id or not model_version:
             return None
-        own = f"{self._me.role.label}/{self._me.party_id}"
-        raw = self._store.document(MODEL_JOBS, f"{encoded(model_id)}/{encoded(model_version)}/{own}")
+        raw = self._store.document(MODEL_JOBS, model_job_key(model_id, model_version, self._me))
         try:
             return None if raw is None else JobSpec.model_validate(ModelJob.model_validate_json(raw).spec)
         except ValidationError:

@@ -14,14 +14,16 @@ import structlog
 
 from partyd import __version__
 from partyd.components.base import Component
+from partyd.dag.spec import JobSpec, read_dag
 from partyd.errors import BadValue, JobError, JobRejected, PartydError, RemoteProtocolError, StoreError, StoreFull
 from partyd.federation.insist import insist
 from partyd.federation.rows import Posted
-from partyd.jobs import contract as contracts
-from partyd.jobs.audit import AuditHead, AuditReceipt
+from partyd.governance import contract as contracts
+from partyd.governance.audit import AuditHead, AuditReceipt
+from partyd.governance.contract import PartyTerms, SignedContract
+from partyd.governance.policy import Verdict, VerdictKind
 from partyd.jobs.commands import Step
 from partyd.jobs.conductor import CONTRACTS, Conductor, Event, Live, mark_consumed, read_record
-from partyd.jobs.contract import PartyTerms, SignedContract
 from partyd.jobs.control import (
     KINDS,
     ContractDraft,
@@ -38,11 +40,9 @@ from partyd.jobs.diary import Progress
 from partyd.jobs.ending import decision_bytes
 from partyd.jobs.inherit import Inheritances
 from partyd.jobs.machine import again
-from partyd.jobs.policy import Verdict, VerdictKind
 from partyd.jobs.ports import JobStore, Judge, Transaction, Verify
 from partyd.jobs.record import JOB_ENDS, TASK_DONE, JobRecord, JobStatus, Reason, TaskStatus
 from partyd.jobs.schedule import first_tasks
-from partyd.jobs.spec import JobSpec, read_dag
 from partyd.types import Address, MessageId
 
 log = structlog.get_logger()

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from partyd.components.base import Component
-from partyd.jobs.grants import list_grants
+from partyd.dag.spec import JobSpec
+from partyd.governance.grants import list_grants
+from partyd.governance.policy import PolicyFile, Verdict
 from partyd.jobs.history import StoredHistory
-from partyd.jobs.policy import PolicyFile, Verdict
 from partyd.jobs.ports import JobStore, Reader
-from partyd.jobs.spec import JobSpec
 from partyd.types import Address
 
 

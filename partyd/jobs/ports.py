@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from partyd.components.base import Component
+from partyd.dag.spec import JobSpec
 from partyd.federation.ports import Blobs, MailReader, MailWriter
 from partyd.federation.rows import AttemptRow, Body, CheckpointRow, DocumentRow, EventRow, JobRow
-from partyd.jobs.policy import Verdict
+from partyd.governance.policy import Verdict
 from partyd.jobs.record import JobRecord
-from partyd.jobs.spec import JobSpec
 from partyd.types import Address, MessageId
 
 T = TypeVar("T")

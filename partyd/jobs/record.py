@@ -7,8 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
+from partyd.components.base import JsonObject
 from partyd.components.limits import Limits
-from partyd.jobs.spec import JobSpec
+from partyd.dag.spec import JobSpec
+from partyd.layout import encoded
 from partyd.types import Address
 
 AddressText = Annotated[
@@ -220,3 +222,25 @@ class JobRecord(_Part):
     def change(self, **updates: Any) -> JobRecord:
         """Return the record with fields replaced."""
         return self.model_copy(update=updates)
+
+
+MODEL_JOBS = "model_job"
+"""Where the store keeps which job made a model."""
+
+
+class ModelJob(_Part):
+    """The job that made a model, as far as deploying the model needs it."""
+
+    model_id: str
+    model_version: str
+    role: str
+    party_id: str
+    job_id: str
+    created_at: float
+    spec: JsonObject
+    """The job as submitted."""
+
+
+def model_job_key(model_id: str, model_version: str, me: Address) -> str:
+    """Return under which key `MODEL_JOBS` holds the job that made a model of ``me``."""
+    return f"{encoded(model_id)}/{encoded(model_version)}/{me.role.label}/{me.party_id}"

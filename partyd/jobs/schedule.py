@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from partyd.components.base import Component
+from partyd.dag.spec import Dag
 from partyd.errors import JobError
 from partyd.jobs.record import TASK_DONE, TASK_OPEN, JobRecord, TaskState, TaskStatus
-from partyd.jobs.spec import Dag
 from partyd.types import Address
 
 Components = Mapping[str, Component]

@@ -16,24 +16,24 @@ from datetime import UTC, datetime
 import structlog
 
 from partyd.components.base import Component
+from partyd.dag.spec import JobSpec, read_dag
 from partyd.errors import JobError, JobRejected, StoreError, StoreFull
 from partyd.federation.insist import insist
 from partyd.federation.office import PostOffice
+from partyd.governance.contract import PartyTerms, SignedContract
+from partyd.governance.policy import Verdict, VerdictKind
 from partyd.jobs.commands import Step
 from partyd.jobs.conductor import CONTRACTS, ERASING, Conductor, Event, Live, read_record
-from partyd.jobs.contract import PartyTerms, SignedContract
 from partyd.jobs.control import KINDS
 from partyd.jobs.diary import Progress
 from partyd.jobs.evidence import Evidence
 from partyd.jobs.inherit import Inheritances
 from partyd.jobs.intake import Intake
 from partyd.jobs.machine import JobMachine, again
-from partyd.jobs.policy import Verdict, VerdictKind
 from partyd.jobs.ports import JobStore, Judge, Transaction, Verify
 from partyd.jobs.record import JobRecord, JobStatus
 from partyd.jobs.schedule import first_tasks, to_run_again
 from partyd.jobs.slots import SlotDesk, own_cores
-from partyd.jobs.spec import JobSpec, read_dag
 from partyd.jobs.tasks import TaskRunner
 from partyd.jobs.why import Why, why_of
 from partyd.types import Address, MessageId

@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from partyd.components.base import Component, JsonObject, Kind
+from partyd.dag.spec import ModelSource, Origin, Source, TableSource
 from partyd.errors import DataError, LocalProtocolError
 from partyd.federation.office import INLINE_BYTES, PostOffice
 from partyd.federation.rows import BlobRef, Body
-from partyd.jobs.datasets import Resolve, resolved, tables_of
+from partyd.governance.datasets import Resolve, resolved, tables_of
+from partyd.governance.policy_rules import DatasetName
 from partyd.jobs.diary import LOG_FILE, Diary, Progress, schedule_log
 from partyd.jobs.order import WorkOrder
-from partyd.jobs.policy_rules import DatasetName
 from partyd.jobs.ports import JobStore, Models, Tables, Transaction
 from partyd.jobs.record import JobRecord
-from partyd.jobs.spec import ModelSource, Origin, Source, TableSource
 from partyd.jobs.workers import Exit, Workers
 from partyd.layout import Layout
 from partyd.types import Address, MessageId
@@ -146,8 +146,7 @@ class TaskRunner:
         artifacts = dag.artifacts(task, record.me, self.components)
         origins = {port: found for port, found in artifacts.items() if port in ports}
         inputs = {
-            port: tuple(str(self._input(record, origin, tables)) for origin in found)
-            for port, found in origins.items()
+            port: tuple(str(self._input(record, origin, tables)) for origin in found) for port, found in origins.items()
         }
         processors = len(os.sched_getaffinity(0))
         asked = dag.task_conf(task, record.me).cores or record.slot.cores or processors

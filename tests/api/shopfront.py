@@ -25,11 +25,11 @@ from partyd.components import COMPONENTS
 from partyd.components.base import Component, JsonObject, Kind
 from partyd.data.schema import Schema
 from partyd.data.table import Table
-from partyd.jobs.catalog import TableRecord
 from partyd.jobs.order import WorkOrder
 from partyd.jobs.workers import Exit, Handler, Workers
 from partyd.layout import Layout
 from partyd.node import Node
+from partyd.tables.catalog import TableRecord
 from tests.api.frame import form
 from tests.nodes import BANK, SHOP, town
 

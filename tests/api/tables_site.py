@@ -16,10 +16,10 @@ from aiohttp.test_utils import TestClient, TestServer
 from partyd.api.app import make_app
 from partyd.api.site import Pulse, Site
 from partyd.config import DataSettings
-from partyd.jobs.catalog import Catalog
-from partyd.jobs.local import LocalJobs
-from partyd.jobs.sources import Sources
 from partyd.layout import Layout
+from partyd.tables.catalog import Catalog
+from partyd.tables.local import LocalJobs
+from partyd.tables.sources import Sources
 from tests.nodes import BANK, Idle, town
 
 Answer = tuple[int, Any]

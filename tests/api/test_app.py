@@ -10,8 +10,8 @@ from partyd.api.app import make_app
 from partyd.api.endpoint import Access, Endpoint
 from partyd.api.openapi import document
 from partyd.api.site import Pulse, Site
-from partyd.jobs.local import LocalJobs
 from partyd.layout import Layout
+from partyd.tables.local import LocalJobs
 from tests.api.test_openapi import references
 from tests.nodes import BANK, Idle, town
 

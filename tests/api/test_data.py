@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from partyd.config import DataSettings
-from partyd.jobs.local import LocalStatus
+from partyd.tables.local import LocalStatus
 from tests.api.tables_site import TablesApi, on_tables
 
 TEXT = "id,y,x0\na,1,0.5\nb,0,1\n"

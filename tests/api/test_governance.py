@@ -18,10 +18,10 @@ from partyd.api.site import Pulse, Site
 from partyd.components import COMPONENTS
 from partyd.components.limits import Limits
 from partyd.config import Settings
+from partyd.dag.dag import JobSpec
 from partyd.errors import JobError
-from partyd.jobs.contract import PartyTerms, SignedContract, build, digest
-from partyd.jobs.dag import JobSpec
-from partyd.jobs.grants import grant, read_grant
+from partyd.governance.contract import PartyTerms, SignedContract, build, digest
+from partyd.governance.grants import grant, read_grant
 from partyd.jobs.record import JobRecord
 from partyd.jobs.why import Why
 from partyd.layout import Layout

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from partyd.jobs import grants
+from partyd.governance import grants
 from tests.api.frame import Api, on_api
 
 TABLE = {"namespace": "experiment", "name": "breast"}

@@ -21,10 +21,10 @@ import numpy as np
 from partyd.components import COMPONENTS
 from partyd.crypto.paillier import Ciphertexts, PublicKey, generate_keypair
 from partyd.crypto.prg import Prg
+from partyd.dag.spec import parse_dag_text, read_dag
 from partyd.errors import BadValue, CryptoError, JobRejected, PartydError
 from partyd.federation.driver import Checkpoint, StageState
 from partyd.federation.header import decode_header, encode_header
-from partyd.jobs.spec import parse_dag_text, read_dag
 from partyd.types import GUEST, HOST, Address, MessageId
 from partyd.wire.arrays import Floats, Words
 from partyd.wire.codec import BigInt, Record

@@ -11,8 +11,8 @@ import apsw
 import pytest
 
 from partyd import trust
-from partyd.jobs import audit
-from partyd.jobs.audit import AuditReceipt
+from partyd.governance import audit
+from partyd.governance.audit import AuditReceipt
 from partyd.layout import Layout
 from partyd.store import Store
 from partyd.types import Address

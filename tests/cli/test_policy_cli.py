@@ -10,9 +10,9 @@ import pytest
 
 from partyd.components import NAMES
 from partyd.errors import ConfigError
-from partyd.jobs.policy import Policy
-from partyd.jobs.policy_rules import Alias, Allow, DatasetName, PolicyDocument, read_policy
-from partyd.jobs.policy_text import is_kept, policy_example, render
+from partyd.governance.policy import Policy
+from partyd.governance.policy_rules import Alias, Allow, DatasetName, PolicyDocument, read_policy
+from partyd.governance.policy_text import is_kept, policy_example, render
 from tests.cli.owner import Answer, Partyd
 
 Run = Callable[..., Answer]

@@ -9,7 +9,7 @@ import yaml
 
 from partyd.cli import sample_jobs
 from partyd.components import COMPONENTS
-from partyd.jobs.spec import read_dag
+from partyd.dag.spec import read_dag
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "conf" / "examples"
 DAGS = {

@@ -57,6 +57,13 @@ def test_tags_with_values(tmp_path: Path) -> None:
     assert (table.schema.features, table.features.tolist()) == (("a", "b"), [[1.5, 2], [0, -1]])
 
 
+def test_semicolons_between_tags_with_values(tmp_path: Path) -> None:
+    table = read(tmp_path, "u1,a:1.5;b:2\nu2,b:-1\n", input_format="tag", tag_with_value=True, head=False)
+    assert (table.schema.features, table.features.tolist()) == (("a", "b"), [[1.5, 2], [0, -1]])
+    table = read(tmp_path, "u1,1,a:1;b:2;\n", input_format="tag", tag_with_value=True, head=False, label="y")
+    assert (table.require_label().tolist(), table.features.tolist()) == ([1], [[1, 2]])
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [

@@ -14,17 +14,17 @@ from typing import Any
 import pytest
 
 from partyd.components import COMPONENTS
+from partyd.dag.spec import JobSpec, read_dag
 from partyd.errors import StoreFull
 from partyd.federation.office import PostOffice
-from partyd.jobs import contract as contracts
+from partyd.governance import contract as contracts
+from partyd.governance.contract import PartyTerms
+from partyd.governance.policy import Verdict, VerdictKind
 from partyd.jobs.conductor import Conductor
-from partyd.jobs.contract import PartyTerms
 from partyd.jobs.control import ContractDraft, JobEnd, JobOffer, JobStart, SlotRequest
 from partyd.jobs.diary import Diary
-from partyd.jobs.policy import Verdict, VerdictKind
 from partyd.jobs.record import JobRecord, JobStatus
 from partyd.jobs.slots import SlotDesk
-from partyd.jobs.spec import JobSpec, read_dag
 from partyd.jobs.supervisor import Supervisor
 from partyd.jobs.workers import Exit
 from partyd.store import Store

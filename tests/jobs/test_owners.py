@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from partyd.errors import JobError, JobRejected
-from partyd.jobs.contract import PartyTerms, SignedContract
+from partyd.governance.contract import PartyTerms, SignedContract
+from partyd.governance.policy import Verdict, VerdictKind
 from partyd.jobs.control import (
     ContractSigned,
     JobAnswer,
@@ -20,7 +21,6 @@ from partyd.jobs.control import (
     TaskProgress,
     TaskReport,
 )
-from partyd.jobs.policy import Verdict, VerdictKind
 from partyd.jobs.record import JobStatus, TaskStatus
 from partyd.jobs.workers import Exit
 from tests.federation.offices import GUEST, HOST, run_fast, until

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from partyd.dag.spec import JobSpec
 from partyd.errors import DataError, JobError, JobRejected, StoreFull
+from partyd.governance.contract import PartyTerms
 from partyd.jobs.conductor import ERASING
-from partyd.jobs.contract import PartyTerms
 from partyd.jobs.control import KINDS, JobAnswer, JobOffer, StopRequest, TaskReport
 from partyd.jobs.intake import MAX_PARKED
 from partyd.jobs.record import JobStatus, TaskStatus
-from partyd.jobs.spec import JobSpec
 from partyd.jobs.workers import Exit
 from partyd.types import Address, MessageId
 from tests.federation.offices import GUEST, HOST, run_fast, until

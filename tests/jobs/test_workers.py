@@ -17,12 +17,12 @@ import pytest
 from partyd import errors
 from partyd.components import COMPONENTS
 from partyd.components.base import Component, TaskContext
+from partyd.dag.spec import read_dag
 from partyd.jobs import worker
 from partyd.jobs.order import WorkOrder
 from partyd.jobs.pipe import PREFIX, Pipe
 from partyd.jobs.record import JobRecord
 from partyd.jobs.schedule import first_tasks
-from partyd.jobs.spec import read_dag
 from partyd.jobs.tasks import DEATHS_ALLOWED, TaskRunner
 from partyd.jobs.worker import pin_of_order, work
 from partyd.jobs.workers import Exit, Workers

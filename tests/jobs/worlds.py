@@ -12,16 +12,16 @@ from dataclasses import dataclass, field
 
 from partyd.components import COMPONENTS
 from partyd.components.limits import Limits
+from partyd.dag.spec import JobSpec, read_dag
+from partyd.governance import contract as contracts
+from partyd.governance.contract import PartyTerms
+from partyd.governance.policy import Verdict, VerdictKind
 from partyd.jobs import commands as c
-from partyd.jobs import contract as contracts
-from partyd.jobs.contract import PartyTerms
 from partyd.jobs.control import ContractDraft, JobMessage, JobOffer
 from partyd.jobs.machine import JobMachine, again
-from partyd.jobs.policy import Verdict, VerdictKind
 from partyd.jobs.record import JobRecord, JobStatus
 from partyd.jobs.schedule import first_tasks, to_run_again
 from partyd.jobs.slots import Ask, Granted, Notice, Short, SlotTable
-from partyd.jobs.spec import JobSpec, read_dag
 from partyd.types import ARBITER, GUEST, HOST, Address
 
 G, H, H2 = Address("10000", GUEST), Address("9999", HOST), Address("9998", HOST)

@@ -1,0 +1,1 @@
+"""Models that outlive their job: the registry, its archives, and the DAG that predicts with one."""
