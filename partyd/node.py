@@ -98,19 +98,10 @@ class Node:
             lambda peer: supervisor.peer_revoked(peer),
         )
         policy = PolicyFile(layout.policy_file, standalone=settings.standalone)
-        sources = Sources(layout, settings.data, is_standalone=settings.standalone)
-        catalog = Catalog(layout, address.role, store, sources)
-        runner = TaskRunner(
-            office,
-            store,
-            workers,
-            layout,
-            COMPONENTS,
-            task_timeout_s=settings.jobs.task_timeout_s,
-            models=ModelRegistry(layout, address, store),
-            tables=catalog,
-            resolve=lambda name: policy.current().resolve(name),
+        catalog = Catalog(
+            layout, address.role, store, Sources(layout, settings.data, is_standalone=settings.standalone)
         )
+        runner = _runner(settings, layout, office, store, workers, catalog, policy)
         supervisor = Supervisor(
             address,
             office,
@@ -231,6 +222,28 @@ class Sessions:
     def close(self) -> None:
         """Let the thread go that writes arriving bodies."""
         self._writer.shutdown()
+
+
+def _runner(
+    settings: Settings,
+    layout: Layout,
+    office: PostOffice,
+    store: Store,
+    workers: Workers,
+    catalog: Catalog,
+    policy: PolicyFile,
+) -> TaskRunner:
+    return TaskRunner(
+        office,
+        store,
+        workers,
+        layout,
+        COMPONENTS,
+        task_timeout_s=settings.jobs.task_timeout_s,
+        models=ModelRegistry(layout, office.me, store),
+        tables=catalog,
+        resolve=lambda name: policy.current().resolve(name),
+    )
 
 
 def _refuse(_: object) -> bool:
