@@ -114,7 +114,13 @@ class TaskFailed(JobError):
 
 
 class BelowFloor(TaskFailed):
+    """The sentence goes to every party of the job; ``detail``, with what was counted, stays in this party's log."""
+
     code = "below_floor"
+
+    def __init__(self, message: str, detail: str = "") -> None:
+        super().__init__(message)
+        self.detail = detail
 
 
 class DataError(PartydError):

@@ -34,7 +34,7 @@ from partyd.types import Address, MessageId
 from partyd.wire.channel import Channel
 from partyd.wire.delivery import Delivery
 from partyd.wire.frame import MAX_FRAME
-from partyd.wire.hello import Hello
+from partyd.wire.hello import CONTRACTS, Hello
 from partyd.wire.session import Session
 
 EPOCH_SHIFT = 24
@@ -203,7 +203,7 @@ class Sessions:
             own.identity,
             cards[0],
             theirs[0],
-            hello=Hello(self._boot_id, self._store.store_id, limits.window_bytes, MAX_FRAME),
+            hello=Hello(self._boot_id, self._store.store_id, limits.window_bytes, MAX_FRAME, features=(CONTRACTS,)),
             next_epoch=self._next_epoch,
             last_seen_epoch=epoch,
             previous_card=cards[1] if len(cards) > 1 else None,

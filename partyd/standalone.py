@@ -95,6 +95,12 @@ def introduce(members: Sequence[Member]) -> None:
                 pin(Layout(member.state_dir), own.card, own.identity.fingerprint, now)
 
 
+def first_step(members: Sequence[Member]) -> str:
+    """Return the command that tries this federation: its guest with its first host."""
+    guest, host = members[0].address.party_id, members[1].address.party_id
+    return f"flow test toy -gid {guest} -hid {host}"
+
+
 def describe(members: Sequence[Member], broker_port: int) -> dict[str, object]:
     """Return what siblings may know of each other: addresses and URLs."""
     return {
@@ -198,7 +204,7 @@ class _Federation:
         click.echo("\nThe federation runs (development only: everything on this machine, loopback only):")
         for member in self._members:
             click.echo(f"  {member.address!s:16} {member.url}   state in {member.state_dir}")
-        click.echo("Try: flow test toy -gid 10000 -hid 10000        Stop: Ctrl-C\n")
+        click.echo(f"Try: {first_step(self._members)}        Stop: Ctrl-C\n")
 
     async def _reachable(self, name: str, port: int) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S

@@ -6,6 +6,7 @@ names mean ours: ``super_client`` is admin, ``client`` operator, ``site`` viewer
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import Callable
@@ -66,6 +67,8 @@ class AppBook:
     def __init__(self, store: Callable[[], JobStore], clock: Callable[[], float] = time.time) -> None:
         self._store, self._clock = store, clock
         self._apps: dict[str, App] | None = None
+        self._lock = asyncio.Lock()
+        """What is kept and what is in memory change together."""
 
     async def find(self, app_id: str) -> App | None:
         """Return the app of that id."""
@@ -81,7 +84,12 @@ class AppBook:
 
     async def create(self, name: str, kind: Literal["client", "site"], role: RoleName | Literal[""] = "") -> App:
         """Make an app with a new id and token; raises Refusal when there are too many."""
-        apps = await self._all()
+        async with self._lock:
+            return await self._create(await self._read(), name, kind, role)
+
+    async def _create(
+        self, apps: dict[str, App], name: str, kind: Literal["client", "site"], role: RoleName | Literal[""]
+    ) -> App:
         if len(apps) >= MAX_APPS:
             raise Refusal(
                 f"there are {MAX_APPS} apps already; delete one with: flow client delete-client --app-id ID",
@@ -102,21 +110,24 @@ class AppBook:
         return await self._keep(app)
 
     async def set_role(self, app: App, role: RoleName | Literal[""]) -> App:
-        """Give an app another role, or none."""
-        return await self._keep(app.model_copy(update={"role": role}))
+        """Give an app another role, or none; raises Refusal when it was deleted meanwhile."""
+        async with self._lock:
+            if app.app_id not in await self._read():
+                raise no_app()
+            return await self._keep(app.model_copy(update={"role": role}))
 
     async def delete(self, apps: list[App]) -> bool:
         """Delete apps; return whether there were any."""
-        known = await self._all()
 
         def erase(store: Transaction) -> None:
             for app in apps:
                 store.delete_document(APPS, app.app_id)
 
-        await self._store().write(erase)
-        for app in apps:
-            known.pop(app.app_id, None)
-        return bool(apps)
+        async with self._lock:
+            known = await self._read()
+            await self._store().write(erase)
+            gone = [known.pop(app.app_id, None) for app in apps]
+        return any(gone)
 
     async def partners(self, party_id: str = "") -> list[Partner]:
         """Return what was noted of partners."""
@@ -136,12 +147,25 @@ class AppBook:
     async def _keep(self, app: App) -> App:
         packed = app.model_dump_json().encode()
         await self._store().write(lambda store: store.put_document(APPS, app.app_id, packed))
-        (await self._all())[app.app_id] = app
+        (await self._read())[app.app_id] = app
         return app
 
     async def _all(self) -> dict[str, App]:
+        if self._apps is not None:
+            return self._apps
+        async with self._lock:
+            return await self._read()
+
+    async def _read(self) -> dict[str, App]:
         if self._apps is None:
             rows = await self._store().read(lambda store: store.documents(APPS, limit=MAX_APPS))
             found = [App.model_validate_json(row.document) for row in rows]
             self._apps = {app.app_id: app for app in found}
         return self._apps
+
+
+def no_app() -> Refusal:
+    """Return the answer for an app that is not there."""
+    return Refusal(
+        "there is no app of that id; list them with: flow client query-client", status=404, number=FateCode.NO_APP
+    )

@@ -25,12 +25,14 @@ from partyd import signing
 from partyd.api.appbook import App, AppBook
 from partyd.api.endpoint import Access, Endpoint, endpoint_of
 from partyd.api.replay import SKEW_S, Nonces, Verdict
-from partyd.api.replies import FateCode, Handler, Refusal
+from partyd.api.replies import FateCode, Handler, Refusal, read_body
 from partyd.config import HttpSettings, is_loopback
 from partyd.errors import ConfigError
 
 log = structlog.get_logger()
 
+LOWERED_HEADER = "X-Partyd-Access"
+"""What the one may for whom the owner's other daemon asks; a caller can only give rights away with it."""
 FATE_HEADERS = ("appId", "userName", "Nonce", "Timestamp", "Signature")
 _FATE_FORMS = {
     "appId": re.compile(r"[0-9A-Za-z_-]{1,64}"),
@@ -120,7 +122,7 @@ class Authenticator:
             return await self._fate(request)
         if self._token:
             raise _refused()
-        return Caller("owner", Access.ADMIN, "open")
+        return Caller("owner", _lowered(request), "open")
 
     def _bearer(self, header: str) -> Caller:
         scheme, _, given = header.partition(" ")
@@ -150,7 +152,7 @@ class Authenticator:
             return
         if not is_streamed:
             check = BodyCheck(digest)
-            check.add(await request.read())
+            check.add(await read_body(request))
             check.finish()
         elif endpoint is not None and endpoint.body == "form":
             raise _refused(f"a form cannot be checked against a digest while it is read; sign {signing.UNSIGNED}")
@@ -201,6 +203,11 @@ def access(authenticator: Authenticator) -> Middleware:
 
 def _as_caller(app: App, how: Literal["app", "fate"]) -> Caller:
     return Caller(f"{app.app_name} ({app.app_id})", app.access, how)
+
+
+def _lowered(request: web.Request) -> Access:
+    said = [Access[name] for name in request.headers.getall(LOWERED_HEADER, []) if name in Access.__members__]
+    return min([Access.ADMIN, *said])
 
 
 def _check_fresh(verdict: Verdict) -> None:

@@ -6,6 +6,7 @@ A file that arrives goes to the disk as it comes; processes of their own read an
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import secrets
 import time
@@ -14,25 +15,23 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from aiohttp import BodyPartReader, web
+from aiohttp import web
 from pydantic import BaseModel, Field, ValidationError
 
 from partyd.api.auth import BODY_CHECK, body_chunks, caller_of
 from partyd.api.endpoint import Access, Asked, Endpoint, parse
 from partyd.api.files import send_stream
-from partyd.api.replies import BadRequest, FateCode, Refusal, success
+from partyd.api.forms import CHUNK_BYTES, Spool, read_form
+from partyd.api.replies import BadRequest, FateCode, Refusal, check_text, success
 from partyd.api.site import Site
 from partyd.api.tables import AtParty, TableNames, here, stored_view, there
 from partyd.data.fate_meta import Meta, form_of
 from partyd.data.formats import Format
-from partyd.errors import DataError, StoreFull
+from partyd.errors import DataError, JobError, StoreFull
 from partyd.layout import make_private_dir
 from partyd.tables.catalog import TableRecord
 from partyd.tables.local import Download, LocalJob, LocalJobs, LocalStatus, Transform, Upload
 
-CHUNK_BYTES = 1 << 20
-MAX_FIELD_BYTES = 1 << 20
-MAX_FIELDS = 64
 Text = Annotated[str, Field(max_length=1024)]
 
 
@@ -157,21 +156,19 @@ class Data:
         self._check_room()
         if request.content_type == "multipart/form-data":
             return await self._upload_form(request)
-        names = _checked(asked.namespace, asked.name)
-        file = await self._spool()
-        try:
-            form = _form(asked)
-            await self._store(file, body_chunks(request, CHUNK_BYTES))
-        except BaseException:
-            file.unlink(missing_ok=True)
-            raise
-        work = Upload(
-            _record(names, {}), form, str(file), is_received=True, shown_as="the uploaded file", only=_only(asked)
-        )
-        job = await self._jobs.wait((await self._start(request, asked, work)).job_id)
+        names, form = _checked(asked.namespace, asked.name), _form(asked)
+        address = there(self._site, self._jobs, asked)
+        async with self._spool() as spool:
+            await spool.fill(body_chunks(request, CHUNK_BYTES))
+            path = str(spool.path)
+            work = Upload(
+                _record(names, {}), form, path, is_received=True, shown_as="the uploaded file", only=_only(asked)
+            )
+            started = await self._start(request, asked, work)
+        job = await self._jobs.wait(started.job_id)
         if job.status is not LocalStatus.SUCCESS:
             raise _failed(job)
-        record = await self._jobs.catalog(there(self._site, self._jobs, asked)).find(*names)
+        record = await self._jobs.catalog(address).find(*names)
         return success(stored_view(record), job_id=job.job_id)
 
     async def upload(self, request: web.Request, asked: UploadPath) -> web.StreamResponse:
@@ -221,16 +218,14 @@ class Data:
     async def download(self, request: web.Request, asked: DownloadAsked) -> web.StreamResponse:
         """Send a table as FATE does: a tar.gz with its CSV and the names of its columns."""
         record = await here(self._jobs.catalog(there(self._site, self._jobs, asked)), asked.namespace, asked.name)
-        file = await self._spool()
-        try:
-            work = Download(record, file, is_archive=True, has_header=_wants_header(asked))
+        async with self._spool() as spool:
+            work = Download(record, spool.path, is_archive=True, has_header=_wants_header(asked))
             job = await self._jobs.wait((await self._start(request, asked, work)).job_id)
             if job.status is not LocalStatus.SUCCESS:
                 raise _failed(job)
-            stream = await asyncio.to_thread(file.open, "rb")
-            size = file.stat().st_size
-        finally:
-            file.unlink(missing_ok=True)
+            stream = await asyncio.to_thread(spool.path.open, "rb")
+            size = spool.path.stat().st_size
+            spool.path.unlink()
         with stream:
             name = f"download_data_{asked.namespace}_{asked.name}.tar.gz"
             return await send_stream(request, stream, size, name, "application/gzip")
@@ -240,71 +235,51 @@ class Data:
     async def _upload_form(self, request: web.Request) -> web.StreamResponse:
         if BODY_CHECK in request:
             raise BadRequest("a form is not signed with its body; sign UNSIGNED-PAYLOAD, over TLS or loopback")
-        file = await self._spool()
-        try:
-            fields, shown_as = await self._read_form(request, file)
-            asked = parse(UploadForm, fields)
+        async with self._spool() as spool:
+            given, shown_as = await read_form(request, spool)
+            if not shown_as:
+                raise Refusal("the form holds no file; send it as 'file'", status=400, number=FateCode.NO_FILE)
+            asked = parse(UploadForm, given | ({"meta": _meta(given["meta"])} if "meta" in given else {}))
             form = form_of(asked.meta, head=asked.head, extend_sid=asked.extend_sid)
             names = _checked(asked.namespace, asked.name)
             work = Upload(
                 _record(names, asked.meta.model_dump(exclude_defaults=True), asked.partitions),
                 form,
-                str(file),
+                str(spool.path),
                 is_received=True,
                 shown_as=shown_as,
                 only=_only(asked),
             )
             job = await self._start(request, asked, work)
-        except BaseException:
-            file.unlink(missing_ok=True)
-            raise
         return success({"namespace": names[0], "name": names[1]}, job_id=job.job_id)
 
-    async def _read_form(self, request: web.Request, file: Path) -> tuple[dict[str, Any], str]:
-        """Take FATE's form in: its fields, and its file straight to the disk."""
-        fields: dict[str, Any] = {}
-        shown_as = ""
-        try:
-            async for part in await request.multipart():
-                if not isinstance(part, BodyPartReader) or not part.name or len(fields) >= MAX_FIELDS:
-                    raise BadRequest("the form must hold fields and one file, as FATE's client sends them")
-                if part.name == "file":
-                    shown_as = (part.filename or "the uploaded file")[:200]
-                    await self._store(file, _pieces(part))
-                else:
-                    fields[part.name] = await _field(part)
-        except ValueError as error:
-            raise BadRequest(f"the form cannot be read ({error}); send multipart/form-data") from error
-        if not shown_as:
-            raise Refusal("the form holds no file; send it in the field 'file'", status=400, number=FateCode.NO_FILE)
-        return fields, shown_as
-
     async def _start(self, request: web.Request, asked: AtParty, work: Upload | Transform | Download) -> LocalJob:
-        return await self._jobs.start(there(self._site, self._jobs, asked), work, caller_of(request).name)
+        address = there(self._site, self._jobs, asked)
+        try:
+            return await self._jobs.start(address, work, caller_of(request).name)
+        except JobError as error:
+            raise Refusal(str(error), status=503, number=FateCode.JOB_RESOURCE) from error
 
     def _check_room(self) -> None:
-        if any(node.store.is_low() for node in self._site.nodes.values()):
+        if self._is_low():
             raise StoreFull("the disk is almost full; free some space, then upload again")
 
-    async def _spool(self) -> Path:
+    def _is_low(self) -> bool:
+        return any(node.store.is_low() for node in self._site.nodes.values())
+
+    @contextlib.asynccontextmanager
+    async def _spool(self) -> AsyncIterator[Spool]:
+        """Give a new place for a file, which an error leaves empty; what has begun to use the file removes it."""
         folder = self._site.layout.state_dir / "uploads"
         await asyncio.to_thread(make_private_dir, folder)
-        return folder / secrets.token_hex(16)
-
-    async def _store(self, file: Path, pieces: AsyncIterator[bytes]) -> None:
-        """Write a body to the disk; raises Refusal when it is too large."""
-        most, size = self._site.settings.data.upload_max_bytes, 0
-        stream = await asyncio.to_thread(file.open, "xb")
-        with stream:
-            async for piece in pieces:
-                size += len(piece)
-                if size > most:
-                    raise Refusal(
-                        f"the file is larger than {most >> 20} MiB; raise data.upload_max_bytes or bind it by its path",
-                        status=413,
-                        number=FateCode.INVALID_PARAMETER,
-                    )
-                await asyncio.to_thread(stream.write, piece)
+        most = self._site.settings.data.upload_max_bytes
+        mend = "raise data.upload_max_bytes or bind it by its path"
+        spool = Spool(folder / secrets.token_hex(16), most, mend, self._is_low)
+        try:
+            yield spool
+        except BaseException:
+            spool.path.unlink(missing_ok=True)
+            raise
 
 
 def _form(asked: UploadStream) -> Format:
@@ -354,8 +329,10 @@ def _only(asked: AtParty) -> dict[str, str]:
 
 
 def _target(path: Path, record: TableRecord) -> Path:
-    """Return the file to write; raises DataError when its directory is not there."""
+    """Return the file to write; raises DataError when its directory is not there, or something else has its name."""
     file = path / f"{record.name}.csv" if path.is_dir() else path
+    if file.exists() and (file.suffix.lower() != ".csv" or not file.is_file()):
+        raise DataError(f"{file} is there and is no .csv file; name another, for this one would be lost")
     if not file.parent.is_dir():
         raise DataError(f"{file.parent} is no directory on the daemon's machine; make it first")
     return file
@@ -367,25 +344,18 @@ def _wants_header(asked: DownloadAsked) -> bool:
 
 def _failed(job: LocalJob) -> DataError | StoreFull | Refusal:
     """Return the error that a job ended with, as an answer."""
+    if not job.is_ended:
+        return Refusal("the daemon is stopping; start this again", status=503, number=FateCode.JOB_RESOURCE)
     if job.status is LocalStatus.CANCELED:
         return Refusal("the upload was stopped", status=409, number=FateCode.FUNCTION_RESTRICTED)
     return StoreFull(job.reason) if job.code in ("io", "store_full") else DataError(job.reason)
 
 
-async def _pieces(part: BodyPartReader) -> AsyncIterator[bytes]:
-    while piece := await part.read_chunk(CHUNK_BYTES):
-        yield bytes(piece)
-
-
-async def _field(part: BodyPartReader) -> Any:
-    """Return a field's value; ``meta`` is JSON. Raises BadRequest."""
-    text = bytearray()
-    async for piece in _pieces(part):
-        text += piece
-        if len(text) > MAX_FIELD_BYTES:
-            raise BadRequest(f"the field {part.name!r} is longer than {MAX_FIELD_BYTES} bytes")
+def _meta(text: str) -> object:
+    """Return FATE's description of a file, which a form holds as JSON; raises BadRequest."""
     try:
-        value = text.decode()
-        return json.loads(value) if part.name == "meta" else value
+        found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise BadRequest(f"the field {(part.name or '')[:80]!r} cannot be read ({error})") from error
+        raise BadRequest(f"the field 'meta' cannot be read ({error}); send a JSON object") from error
+    check_text(found)
+    return found

@@ -24,7 +24,7 @@ def guard(settings: HttpSettings) -> Middleware:
             return failure(421, ARGUMENT, "this daemon does not answer under that host name")
         if any(_netloc(origin) != hosts[0].lower() for origin in request.headers.getall("Origin", [])):
             return failure(403, ARGUMENT, "requests from other web sites are refused")
-        if request.headers.get("Content-Encoding", "identity") != "identity":
+        if any(packing != "identity" for packing in request.headers.getall("Content-Encoding", [])):
             return failure(415, ARGUMENT, "a packed body is not taken: its size would not be known; send it as it is")
         if answering >= settings.max_requests:
             return failure(503, EXCEPTION, f"{answering} requests are being answered; ask again in a moment")

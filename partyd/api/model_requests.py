@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from pathlib import Path
 from typing import TypeVar
 
-from aiohttp import BodyPartReader, web
+from aiohttp import web
 from pydantic import Field
 
 from partyd.api.endpoint import Asked, parse
-from partyd.api.replies import BadRequest, FateCode, Refusal, read_json
+from partyd.api.replies import read_json
 from partyd.api.sought import MAX_TEXT, AskedOfParty
 from partyd.models.registry import MAX_ID, MAX_MODEL_BYTES
 
@@ -86,31 +84,3 @@ async def merged(request: web.Request, asked: AskedAny, model: type[M]) -> M:
     """Return the fields of the query and of a JSON object in the body together."""
     body = await read_json(request) if request.body_exists else {}
     return parse(model, {**asked.model_dump(exclude_unset=True), **body})
-
-
-async def read_form(request: web.Request, file: Path) -> dict[str, str]:
-    """Return a form's text fields; the part with a file goes to ``file``. Raises BadRequest, Refusal."""
-    if not request.content_type.startswith("multipart/"):
-        raise BadRequest("send a form (multipart/form-data) with model_id, model_version and the zip as file")
-    fields: dict[str, str] = {}
-    try:
-        async for part in await request.multipart():
-            if not isinstance(part, BodyPartReader):
-                raise BadRequest("the form has a form within; send plain fields")
-            if part.name == "file" or part.filename is not None:
-                await _save(part, file)
-            else:
-                fields[str(part.name)[:64]] = (await part.read_chunk(MAX_FIELD_BYTES)).decode("utf-8", "replace")
-    except ValueError as error:
-        raise BadRequest(f"the form cannot be read: {error}") from error
-    return fields
-
-
-async def _save(part: BodyPartReader, file: Path) -> None:
-    size = 0
-    with file.open("wb") as stream:
-        while chunk := await part.read_chunk(1 << 18):
-            size += len(chunk)
-            if size > MAX_UPLOAD_BYTES:
-                raise Refusal(f"the file is larger than {MAX_UPLOAD_BYTES} bytes", status=413, number=FateCode.NO_FILE)
-            await asyncio.to_thread(stream.write, chunk)

@@ -17,7 +17,9 @@ from aiohttp import web
 
 from partyd.api.endpoint import Access, Endpoint, parse
 from partyd.api.files import send_written
+from partyd.api.forms import Spool, read_form
 from partyd.api.model_requests import (
+    MAX_UPLOAD_BYTES,
     AskedAny,
     AskedDelete,
     AskedDeploy,
@@ -27,7 +29,6 @@ from partyd.api.model_requests import (
     AskedModel,
     AskedModels,
     merged,
-    read_form,
 )
 from partyd.api.replies import BadRequest, FateCode, Refusal, success
 from partyd.api.site import Site, SiteNode
@@ -57,8 +58,8 @@ class Models:
         model, viewer, operator = "/v2/model", Access.VIEWER, Access.OPERATOR
         return [
             Endpoint("GET", f"{model}/query", self.query, AskedModels, viewer, list[JsonObject]),
-            Endpoint("POST", f"{model}/load", self.load, AskedAny, operator, JsonObject, body="form"),
-            Endpoint("POST", f"{model}/migrate", self.migrate, AskedAny, operator, JsonObject, body="form"),
+            Endpoint("POST", f"{model}/load", self.load, AskedAny, operator, JsonObject, body="text"),
+            Endpoint("POST", f"{model}/migrate", self.migrate, AskedAny, operator, bytes | JsonObject, body="text"),
             Endpoint("POST", f"{model}/export", self.export, AskedExport, operator, bytes | JsonObject),
             Endpoint("GET", f"{model}/download", self.download, AskedModel, operator, bytes),
             Endpoint("POST", f"{model}/import", self.take_in, AskedImport, operator, JsonObject, body="form"),
@@ -132,9 +133,11 @@ class Models:
         await asyncio.to_thread(make_private_dir, spool)
         file = spool / f"{secrets.token_hex(16)}.zip"
         try:
-            given = await read_form(request, file)
+            given, has_file = await read_form(
+                request, Spool(file, MAX_UPLOAD_BYTES, "models are smaller; export it again", self._is_low)
+            )
             wanted = parse(AskedImport, {**asked.model_dump(exclude_unset=True), **given})
-            if not file.exists():
+            if not has_file:
                 raise Refusal(
                     "the form has no file; send the zip as the field file", status=400, number=FateCode.NO_FILE
                 )
@@ -166,6 +169,9 @@ class Models:
         return success(taken)
 
     # -- what they share
+
+    def _is_low(self) -> bool:
+        return any(node.store.is_low() for node in self._site.nodes.values())
 
     async def _models(self, asked: AskedModels) -> list[tuple[SiteNode, ModelJob, list[ModelEntry]]]:
         found = []
@@ -254,13 +260,16 @@ class Models:
             await asyncio.to_thread(shutil.rmtree, draft, ignore_errors=True)
 
     def _directory(self, path: str) -> Path:
-        """Return the directory that a request means; one that is not absolute is below the daemon's exports."""
-        folder = Path(path)
-        exports = self._site.layout.state_dir / EXPORTS
-        if not folder.is_absolute():
-            folder = exports / folder
-            if not folder.resolve().is_relative_to(exports.resolve()):
-                raise BadRequest("path leads out of the daemon's exports; name an absolute directory")
+        """Return the directory that a request means: one that is not absolute is below the daemon's exports.
+
+        Raises BadRequest for any other below the state directory: keys, stores and models lie there.
+        """
+        state = self._site.layout.state_dir
+        folder = state / EXPORTS / path
+        real, exports = folder.resolve(), (state / EXPORTS).resolve()
+        is_elsewhere = Path(path).is_absolute() and not real.is_relative_to(state.resolve())
+        if not is_elsewhere and not real.is_relative_to(exports):
+            raise BadRequest("path leads out of the daemon's exports; name an absolute directory outside its state")
         return folder
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from aiohttp import web
 from pydantic import BaseModel, BeforeValidator, Field
 
-from partyd.api.appbook import ROLES, App, AppBook, Name, RoleName
+from partyd.api.appbook import ROLES, App, AppBook, Name, RoleName, no_app
 from partyd.api.apps import OneApp, Status
 from partyd.api.endpoint import Access, Asked, Endpoint, Nothing, PartyId
 from partyd.api.replies import FateCode, Refusal, success
@@ -158,11 +158,7 @@ class Permission:
     async def _app(self, app_id: str) -> App:
         app = await self._book.find(app_id)
         if app is None:
-            raise Refusal(
-                "there is no app of that id; list them with: flow client query-client",
-                status=404,
-                number=FateCode.NO_APP,
-            )
+            raise no_app()
         return app
 
 

@@ -115,17 +115,23 @@ def answer(body: JsonBody, status: int = 200, headers: Mapping[str, str] | None 
     return web.Response(body=json.dumps(body).encode(), status=status, headers=headers, content_type="application/json")
 
 
-async def read_text(request: web.Request) -> str:
-    """Return a request's body as text, which is UTF-8 whatever its headers say; raises BadRequest."""
+async def read_body(request: web.Request) -> bytes:
+    """Return a request's short body; raises Refusal for one that does not come."""
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
-            return (await request.read()).decode()
-    except UnicodeDecodeError as error:
-        raise BadRequest(f"the body is not UTF-8 (byte {error.start}); send it as UTF-8") from error
+            return await request.read()
     except TimeoutError:
         raise Refusal(
             f"the body did not arrive within {BODY_TIMEOUT_S:.0f} s; send it again", status=408, number=ARGUMENT
         ) from None
+
+
+async def read_text(request: web.Request) -> str:
+    """Return a request's body as text, which is UTF-8 whatever its headers say; raises BadRequest, Refusal."""
+    try:
+        return (await read_body(request)).decode()
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"the body is not UTF-8 (byte {error.start}); send it as UTF-8") from error
 
 
 async def read_json(request: web.Request) -> dict[str, Any]:

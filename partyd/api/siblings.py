@@ -2,7 +2,8 @@
 
 For development only: all parties belong to one owner, on one machine. A request that names another party (``role`` and
 ``party_id``, a job that only it knows, a DAG whose guest it is) is passed on to that party's own daemon, and an
-uploaded table is shared with all parties unless the upload names one. Outside ``partyd standalone`` there is none.
+uploaded or bound table is shared with all parties unless the request names one. Outside ``partyd standalone`` there is
+none.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, web
 from pydantic import ValidationError
 
+from partyd.api.auth import CALLER, LOWERED_HEADER, caller_of
 from partyd.api.replies import Handler, read_text
 from partyd.config import Settings
 from partyd.dag.spec import Dag, parse_dag_text
@@ -26,6 +28,7 @@ from partyd.types import GUEST, Address
 
 FORWARDED = ("/v2/job/", "/v2/output/", "/v2/log/", "/v2/table/", "/v2/data/", "/v2/model/", "/v2/audit/")
 """Where ``role`` and ``party_id`` say whose daemon is asked; elsewhere they mean a partner."""
+BIND = "/v2/table/bind/path"
 UPLOAD_STREAM = "/v2/data/component/upload/file"
 FORWARDED_HEADER = "X-Partyd-Forwarded"
 TIMEOUT = ClientTimeout(total=None, connect=5)
@@ -77,7 +80,12 @@ class Siblings:
             if FORWARDED_HEADER in request.headers or not request.path.startswith(FORWARDED):
                 return await handler(request)
             chosen = await self._meant(request)
-            return await handler(request) if chosen is None else await self._pass_on(request, chosen)
+            if chosen is not None:
+                return await self._pass_on(request, chosen)
+            response = await handler(request)
+            if request.path == BIND and response.status == 200:
+                await self._share_binding(request)
+            return response
 
         return forward
 
@@ -87,12 +95,23 @@ class Siblings:
             if only and not _fits(sibling.address, only):
                 continue
             asked = {"namespace": namespace, "name": name, "path": str(folder), "adopt": True}
-            async with self._http.post(
-                f"{sibling.url}/v2/table/bind/path", json=asked, headers={FORWARDED_HEADER: "1"}
-            ) as answer:
-                if answer.status != 200:
-                    said = (await answer.text())[:500]
-                    raise DataError(f"{sibling.address} did not take the table {namespace}/{name}: {said}")
+            await self._bind_at(sibling, asked)
+
+    async def _share_binding(self, request: web.Request) -> None:
+        """Have the other parties bind what was bound here, unless the request names a party."""
+        asked = await self._values(request)
+        for sibling in () if asked.get("role") or asked.get("party_id") else await self.listing():
+            await self._bind_at(sibling, asked)
+
+    async def _bind_at(self, sibling: Sibling, asked: Mapping[str, object]) -> None:
+        table = f"{asked.get('namespace')}/{asked.get('name')}"
+        try:
+            async with self._http.post(sibling.url + BIND, json=asked, headers={FORWARDED_HEADER: "1"}) as answer:
+                said = (await answer.text())[:500]
+        except ClientError as error:
+            raise SiblingAway(f"{sibling.address} did not take the table {table}: {error}") from error
+        if answer.status != 200:
+            raise DataError(f"{sibling.address} did not take the table {table}: {said}")
 
     @property
     def _http(self) -> ClientSession:
@@ -135,17 +154,21 @@ class Siblings:
         if await self._knows(job):
             return None
         for sibling in siblings:
-            async with self._http.get(
-                f"{sibling.url}/v2/job/query", params={"job_id": job}, headers={FORWARDED_HEADER: "1"}
-            ) as answer:
-                if answer.status == 200:
-                    return sibling
+            asked, headers = {"job_id": job}, {FORWARDED_HEADER: "1"}
+            try:
+                async with self._http.get(f"{sibling.url}/v2/job/query", params=asked, headers=headers) as answer:
+                    if answer.status == 200:
+                        return sibling
+            except ClientError:
+                continue  # it is not there: then another may know the job
         return None
 
     async def _pass_on(self, request: web.Request, sibling: Sibling) -> web.StreamResponse:
         hidden = _DROPPED | _CREDENTIALS
         headers = {name: value for name, value in request.headers.items() if name.lower() not in hidden}
         headers[FORWARDED_HEADER] = "1"
+        if CALLER in request:  # the other daemon takes us for its owner
+            headers[LOWERED_HEADER] = caller_of(request).access.name
         body = await request.read() if _is_document(request) else request.content if request.body_exists else None
         try:
             async with self._http.request(

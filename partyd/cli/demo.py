@@ -80,7 +80,8 @@ def _train_and_compare(running: Federation, users: Users, folder: Path) -> float
             raise DemoError(f"psi found {found} of the {len(files.common)} common ids")
         report.losses(client.metrics(job.job_id, "coordinated_lr_0", AT_GUEST))
         ours = [
-            report.score_of(client.metrics(job.job_id, task, AT_GUEST)) for task in ("evaluation_0", "evaluation_1")
+            report.score_of(client.metrics(job.job_id, task, AT_GUEST), rows)
+            for task, rows in (("evaluation_0", "train_set"), ("evaluation_1", "validate_set"))
         ]
     return report.compare(ours, tables.pooled(users, train_ids, held_out_ids))
 

@@ -47,12 +47,16 @@ def sparkline(values: Sequence[float]) -> str:
     return "".join(BARS[round((value - low) / width * (len(BARS) - 1))] for value in values)
 
 
-def score_of(metrics: Mapping[str, Metric]) -> Score:
-    """Return what an evaluation reported; raises DemoError when AUC or KS is missing."""
-    missing = {"auc", "ks"} - set(metrics)
+def score_of(metrics: Mapping[str, Metric], rows: str = "") -> Score:
+    """Return what an evaluation reported; raises DemoError when AUC or KS is missing.
+
+    An evaluation of several kinds of rows puts the kind before the name; ``rows`` says which is meant.
+    """
+    names = {name: f"{rows}_{name}" if f"{rows}_{name}" in metrics else name for name in ("auc", "ks")}
+    missing = set(names.values()) - set(metrics)
     if missing:
         raise DemoError(f"the evaluation reported no {', '.join(sorted(missing))}")
-    return Score(0, metrics["auc"].last, metrics["ks"].last)
+    return Score(0, metrics[names["auc"]].last, metrics[names["ks"]].last)
 
 
 def compare(ours: Sequence[Score], pooled: Sequence[Score]) -> float:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import click
 
-from partyd.cli.flow_context import Flow, cell, columns, example, knows_daemon
+from partyd.cli.flow_context import Flow, cell, columns, example, knows_daemon, pages
 from partyd.cli.flow_options import FILE, NAME, NAMESPACE, at_party, read_object
 from partyd.cli.table_page import page
 from partyd.client import Party, Rows, calls_data
@@ -132,7 +133,7 @@ def lineage(flow: Flow, namespace: str, name: str, party: Party) -> None:
     """Show which jobs have used a table, for whom, when."""
     with flow.client() as client:
         found = client.do(calls_data.lineage(namespace, name, party))
-    flow.show(found, f"no job has used {namespace}/{name}")
+    flow.answer(found, pages(_dated(found)) or [f"no job has used {namespace}/{name}"])
 
 
 @table.command(epilog=example("flow table delete -ns demo -n guest"))
@@ -145,6 +146,21 @@ def delete(flow: Flow, namespace: str, name: str, party: Party) -> None:
     with flow.client() as client:
         client.delete_table(namespace, name, party)
     flow.answer({"namespace": namespace, "name": name}, [f"{namespace}/{name} is deleted"])
+
+
+def _dated(found: object) -> object:
+    """Return uses with their moments as people read them."""
+    if not isinstance(found, list):
+        return found
+    return [
+        {key: _moment(value) if key == "used_at" else value for key, value in use.items()}
+        for use in found
+        if isinstance(use, dict)
+    ]
+
+
+def _moment(seconds: object) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds)) if isinstance(seconds, int | float) else "-"
 
 
 def _rows(found: Rows) -> list[str]:

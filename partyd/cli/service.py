@@ -21,7 +21,7 @@ from partyd.errors import ConfigError, PartydError
 from partyd.layout import Layout, make_private_dir, write_private
 from partyd.pidfile import running_pid
 
-_KEPT = ("identity", "peers", "conf", "tables", "jobs")
+_KEPT = ("identity", "peers", "conf", "tables", "jobs", "models", "model-store")
 _HIDDEN = ("/home", "/root", "/run/user", "/tmp")  # noqa: S108  (refused, not used)
 _UNITS = {"system": ("partyd@.service", "partyd-broker.service"), "user": ("user/partyd@.service",)}
 _PLACEHOLDER = "/opt/partyd/bin/"

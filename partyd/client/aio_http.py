@@ -83,9 +83,8 @@ class AsyncConnection:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         target = self._place.prefix + (f"{call.path}?{urlencode(call.query)}" if call.query else call.path)
         content = call.body if stream is None else stream.file
-        headers = await asyncio.to_thread(
-            self._credentials.headers, call.method, target, content if call.signs_body else None
-        )
+        signed = content if isinstance(call, Download) or call.signs_body else None
+        headers = await asyncio.to_thread(self._credentials.headers, call.method, target, signed)
         body = None if call.method == "GET" else call.body if stream is None else _blocks(stream, sent)
         headers |= {"Content-Type": content_type} if body is not None else {}
         url = URL(self._place.url.removesuffix(self._place.prefix) + target, encoded=True)

@@ -52,7 +52,6 @@ class Download:
     path: str
     query: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
-    signs_body: bool = True
 
 
 def data_of(fields: Fields) -> object:

@@ -133,7 +133,7 @@ def export_model(model_id: str, version: str, party: Party) -> Download:
 def migrate_model(model_id: str, version: str, party: Party, old_party_id: str = "") -> Download:
     """Fetch a model as one zip, for a federation in which the party of a role has another id."""
     fields = given({**_model(model_id, version), **party.query(), "old_party_id": old_party_id})
-    return Download("POST", "/v2/model/migrate", body=json.dumps(fields).encode(), signs_body=False)
+    return Download("POST", "/v2/model/migrate", body=json.dumps(fields).encode())
 
 
 def _model(model_id: str, version: str) -> dict[str, str]:

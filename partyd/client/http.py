@@ -81,7 +81,7 @@ class Connection:
         self.close()
         try:
             target = _target(call.path, call.query)
-            response = self._send(call.method, target, body, headers, UPLOAD_TIMEOUT_S, signs_body=call.signs_body)
+            response = self._send(call.method, target, body, headers, UPLOAD_TIMEOUT_S)
             kind = response.headers.get_content_type()
             if response.status >= 400 or kind == "application/json":
                 self._place.read(response.status, response.read(MAX_REPLY_BYTES))

@@ -1,6 +1,7 @@
 """The floors of a party: below them it takes no part, whatever the job says.
 
-They come from the owner's policy. A component checks those that concern it before it gives anything out.
+They come from the owners' policies, the highest of all parties'. A component checks those that concern it before it
+gives anything out. How much there is stays here: the sentence that goes to the other parties tells only the floor.
 """
 
 from __future__ import annotations
@@ -24,31 +25,34 @@ class Limits(BaseModel):
         """Raise BelowFloor when a task's table has fewer rows than this party wants in one."""
         if rows < self.min_rows:
             raise BelowFloor(
-                f"this party's table has {rows} rows and its policy asks for {self.min_rows}; use a larger table or "
-                "ask its owner to lower min_rows"
+                f"the table has fewer rows than the {self.min_rows} that a policy asks for; use a larger table or ask "
+                "the owner of that policy to lower min_rows",
+                f"the table has {rows} rows",
             )
 
     def insist_on_intersection(self, rows: int) -> None:
         """Raise BelowFloor when parties have too few rows in common to hide anybody among them."""
         if rows < self.min_intersection:
             raise BelowFloor(
-                f"the parties have {rows} ids in common and this party's policy asks for {self.min_intersection}; use "
-                "larger tables or ask its owner to lower min_intersection"
+                f"the parties have fewer ids in common than the {self.min_intersection} that a policy asks for; use "
+                "larger tables or ask the owner of that policy to lower min_intersection",
+                f"{rows} ids are common",
             )
 
     def insist_on_batch(self, rows: int) -> None:
         """Raise BelowFloor when sums would be shown over fewer rows than this party wants in a batch."""
         if rows < self.min_batch:
             raise BelowFloor(
-                f"a batch has {rows} rows and this party's policy asks for {self.min_batch}; raise batch_size or ask "
-                "the party's owner to lower min_batch"
+                f"a batch has fewer rows than the {self.min_batch} that a policy asks for; raise batch_size or ask the "
+                "owner of that policy to lower min_batch",
+                f"the smallest batch has {rows} rows",
             )
 
     def insist_on_key(self, bits: int) -> None:
         """Raise BelowFloor for an encryption key that this party holds for too short."""
         if bits < self.key_bits:
             raise BelowFloor(
-                f"the key has {bits} bits and this party's policy asks for {self.key_bits}; raise he_param.key_length"
+                f"the key has {bits} bits and a policy asks for {self.key_bits}; raise he_param.key_length"
             )
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from partyd.data.orders import REFUSED, ExportOrder
+from partyd.data.orders import REFUSED, ExportOrder, inner_draft
 from partyd.data.orphan import end_with_parent
 from partyd.data.render import csv_header, csv_lines
 from partyd.data.table import Table
@@ -30,17 +30,16 @@ LINES = 1 << 12
 def export(order: ExportOrder, report: Callable[[int, int], None]) -> int:
     """Write the table and return the size of what was written; the target appears whole or not at all."""
     table = Table.load(order.folder)
-    partial = order.target.with_name(f".{order.target.name}.partial")
-    draft = partial.with_name(f"{partial.name}.csv") if order.is_archive else partial
+    text = inner_draft(order.draft) if order.is_archive else order.draft
     try:
-        _write(table, draft, order.has_header, report)
+        _write(table, text, order.has_header, report)
         if order.is_archive:
-            _pack(table, draft, partial)
-        with partial.open("rb") as file:
+            _pack(table, text, order.draft)
+        with order.draft.open("rb") as file:
             os.fsync(file.fileno())
-        partial.replace(order.target)
+        order.draft.replace(order.target)
     finally:
-        for path in (partial, draft):
+        for path in (order.draft, text):
             path.unlink(missing_ok=True)
     return order.target.stat().st_size
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import sys
 import time
@@ -31,6 +30,7 @@ from partyd.data.table import Table
 from partyd.data.text import TextBlocks, opened
 from partyd.data.writer import TableWriter
 from partyd.errors import DataError
+from partyd.layout import sync_dir
 
 PROGRESS_EVERY_S = 0.2
 MEND = "Mend them, or upload with --bad-rows skip"
@@ -64,7 +64,7 @@ def _ingest(order: Order, report: Report) -> Kept:
         if not writer.rows:
             raise DataError(f"{name} holds no rows{' below its header' if order.form.head else ''}")
         written = writer.finish(bad)
-    _sync(order.folder)
+    sync_dir(order.folder)
     return Kept(
         count=written.schema.rows,
         table_schema=written.schema,
@@ -121,14 +121,6 @@ def _opened(order: Order, bad: BadRows) -> Iterator[tuple[Rows, Callable[[], tup
 def _kind_of(path: Path, where: str) -> str:
     with opened(path, where) as file:
         return "parquet" if file.read(4) == MAGIC else "dense"
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _say(document: dict[str, Any]) -> None:

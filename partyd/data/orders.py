@@ -50,5 +50,12 @@ class ExportOrder(BaseModel):
 
     folder: Path
     target: Path
+    draft: Path
+    """Where the file is written, beside the target, before it takes the target's place."""
     is_archive: bool = False
     has_header: bool = True
+
+
+def inner_draft(draft: Path) -> Path:
+    """Return where the CSV of an archive is written."""
+    return draft.with_name(f"{draft.name}.csv")

@@ -7,6 +7,7 @@ a transaction that may only read, through a cursor at the server: neither this p
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ BATCH_ROWS = 10_000
 DRIVERS = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql", "mariadb": "mariadb+pymysql"}
 """What a URL without a driver means."""
 KNOWN = ("postgresql+psycopg", "mysql+pymysql", "mariadb+pymysql", "sqlite")
+_INTO = re.compile(r"(?<![a-z_])into(?![a-z_0-9])", re.IGNORECASE)
+"""A read-only transaction lets MySQL write files all the same; also as ``/*!50000INTO*/``, which it carries out."""
 
 
 @contextlib.contextmanager
@@ -100,6 +103,8 @@ def _statement(connection: Connection, query: str, table: str) -> Any:
     body = query.strip().removesuffix(";")
     if ";" in body:
         raise DataError("a query is one SELECT without ';'")
+    if _INTO.search(body):
+        raise DataError("a query is a SELECT that writes nothing: leave INTO out")
     # no parameters are bound: a colon in the query is the query's own
     return text(f"SELECT * FROM (\n{body.replace(':', chr(92) + ':')}\n) AS partyd_source")  # noqa: S608
 

@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from partyd.data.schema import Schema
 from partyd.errors import DataError
+from partyd.layout import sync_dir
 
 __all__ = ["COLUMNS", "Ids", "Matrix", "Schema", "Table", "Vector"]
 
@@ -107,9 +108,14 @@ class Table:
                     np.save(file, np.ascontiguousarray(column), allow_pickle=False)
                     file.flush()
                     os.fsync(file.fileno())
-        (partial / "schema.json").write_text(self.schema.model_dump_json(indent=1))
+        with (partial / "schema.json").open("w") as file:
+            file.write(self.schema.model_dump_json(indent=1))
+            file.flush()
+            os.fsync(file.fileno())
+        sync_dir(partial)
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
+        sync_dir(folder.parent)
 
     @classmethod
     def load(cls, folder: Path) -> Table:

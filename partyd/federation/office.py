@@ -40,6 +40,7 @@ from partyd.wire.delivery_events import (
     SpoolFailed,
     Suspect,
 )
+from partyd.wire.hello import CONTRACTS
 from partyd.wire.records import MAX_CONTROL
 from partyd.wire.session import Session, SessionEvent
 
@@ -87,6 +88,8 @@ class Link:
     stale_epoch: int = 0
     """An epoch that ours must pass, on disk, before the next handshake begins."""
     pump: asyncio.Task[None] | None = None
+    features: tuple[str, ...] | None = None
+    """What the peer said at its last handshake that it can do."""
 
 
 class PostOffice:
@@ -162,6 +165,11 @@ class PostOffice:
         """Return how long ``peer`` has been silent, or without a link, as far as this process knows; 0 if it is not."""
         since = self._silent_since.setdefault(peer, self._clock())
         return max(0.0, self._clock() - since)
+
+    def is_outdated(self, peer: Address) -> bool:
+        """Return whether ``peer`` has been met and runs a version whose jobs have no contracts."""
+        link = self.links.get(peer)
+        return link is not None and link.features is not None and CONTRACTS not in link.features
 
     def drop_keys(self) -> None:
         """Begin a new session with every peer: this machine may have been suspended, copied or set back."""
@@ -340,6 +348,7 @@ class PostOffice:
     def _note(self, link: Link, event: SessionEvent) -> None:
         if isinstance(event, Established):
             link.is_suspect = False
+            link.features = event.hello.features
             self._note_silence(link.peer, is_silent=False)
             log.info("session_established", me=str(self.me), peer=str(link.peer), peer_restarted=event.new_boot)
             self._spawn(self._meet(link, event))

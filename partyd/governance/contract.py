@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -21,10 +22,12 @@ from partyd.components.limits import Limits
 from partyd.dag.dag import Dag, JobSpec
 from partyd.errors import BadValue, JobRejected
 from partyd.federation.algorithm import Algorithm
+from partyd.federation.office import MAX_CONTROL_BODY
 from partyd.governance.floors import merged
 from partyd.types import ARBITER, GUEST, HOST, Address, Role
 
-MAX_CONTRACT_BYTES = 8 << 20
+MAX_CONTRACT_BYTES = MAX_CONTROL_BODY - 4096
+"""It travels in one control message, beside its signature."""
 MAX_TERMS_BYTES = 4096
 _LABEL = b"partyd-contract/1"
 _ROLES = (GUEST, HOST, ARBITER)
@@ -33,6 +36,18 @@ Word = Annotated[str, StringConstraints(max_length=128, pattern=r"^[^\x00-\x1f\x
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class Run:
+    """Which run of a job a contract is for: what was signed for one starts no other."""
+
+    number: int = 0
+    versions: Mapping[str, int] = field(default_factory=dict)
+    """In a rerun, the tasks that begin anew and their attempts."""
+
+
+FIRST_RUN = Run()
 
 
 class PartyTerms(_Part):
@@ -112,6 +127,7 @@ def build(
     answers: Mapping[Address, PartyTerms],
     *,
     initiator: Address,
+    run: Run = FIRST_RUN,
 ) -> bytes:
     """Return the contract of a job, the same bytes at every party that builds it from the same things.
 
@@ -123,7 +139,7 @@ def build(
     if missing:
         raise JobRejected(f"the terms of {missing[0]} are missing from the contract; it has not answered yet")
     try:
-        contract = _canonical(_document(job, spec, components, answers, initiator))
+        contract = _canonical(_document(job, spec, components, answers, initiator, run))
     except ValueError as error:
         mend = "write finite numbers and plain text"
         raise JobRejected(f"the job holds what a contract cannot ({error}); {mend}") from error
@@ -182,6 +198,7 @@ def check(
     terms: PartyTerms,
     *,
     initiator: Address,
+    run: Run = FIRST_RUN,
 ) -> None:
     """Check a contract before signing it; raises JobRejected with the path of the first thing that differs.
 
@@ -192,7 +209,7 @@ def check(
     given = terms_in(contract)
     if given.get(me) != terms:
         raise JobRejected(f"parties.{me} of the contract differs from the terms that {me} gave; it is not signed")
-    ours = build(job, spec, components, given, initiator=initiator)
+    ours = build(job, spec, components, given, initiator=initiator, run=run)
     if ours == contract:
         return
     path = next(_differences(read(ours), found), "its form")
@@ -213,11 +230,14 @@ def _document(
     components: Mapping[str, Component],
     answers: Mapping[Address, PartyTerms],
     initiator: Address,
+    run: Run,
 ) -> JsonObject:
     parties = spec.dag.addresses()
     return {
         "contract": 1,
         "job": job,
+        "run": run.number,
+        "anew": dict(run.versions),
         "initiator": str(initiator),
         "spec": spec.model_dump(mode="json", exclude_defaults=True),
         "parties": {str(party): answers[party].model_dump(mode="json") for party in parties},

@@ -12,6 +12,8 @@ from partyd.governance.policy_rules import DatasetName
 from partyd.types import Address
 
 Resolve = Callable[[DatasetName], DatasetName]
+MAKER = "dataframe_transformer"
+"""Its parameters name the table that it makes; what it reads is connected to it."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def resolved(parameters: JsonObject, resolve: Resolve) -> JsonObject:
 def tables_of(dag: Dag, task: str, me: Address) -> Iterator[DatasetName]:
     """Yield the tables that one task names at ``me``."""
     named = _named_in(dag.parameters(task, me))
-    if named is not None:
+    if named is not None and dag.tasks[task].component_ref != MAKER:
         yield named
     for origin in _origins(dag, task, me):
         if isinstance(origin, TableSource) and origin.namespace is not None and origin.name is not None:

@@ -13,7 +13,7 @@ from partyd.components.limits import Limits
 from partyd.governance.policy import Verdict, VerdictKind
 from partyd.jobs.asking import Asking
 from partyd.jobs.commands import Audit, Command, MakeContract, NoteUse, ShowHead, Step, Tell
-from partyd.jobs.control import ContractDraft, ContractSigned, JobAnswer, JobOffer, JobParked, StopRequest
+from partyd.jobs.control import ContractDraft, ContractSigned, JobAnswer, JobOffer, JobParked
 from partyd.jobs.ending import MAX_CAUSE, MAX_CODE, tell_all
 from partyd.jobs.record import JobRecord, JobStatus, Reason, Waiting
 from partyd.types import Address
@@ -29,7 +29,7 @@ class Agreement(Asking):
         """Begin as the initiator, under our own policy's verdict: offer the job to the others."""
         offer = JobOffer(
             run=record.run,
-            spec=record.spec.model_dump_json().encode(),
+            spec=record.spec.to_json().encode(),
             created_at=record.created_at,
             versions=versions,
         )
@@ -158,9 +158,8 @@ class Agreement(Asking):
         if not record.terms or record.contract or record.status is not JobStatus.WAITING:
             return Step(record)
         if refusal:
-            request = StopRequest(run=record.run, code=REFUSED, cause=refusal[:MAX_CAUSE])
             audit = Audit("contract_refused", {"contract": digest, "cause": refusal[:MAX_CAUSE]})
-            return Step(record, (audit, Tell(record.initiator, f"contract/{record.run}", request)))
+            return self.stop(record, REFUSED, refusal, record.created_at).after(audit)
         signed = ContractSigned(run=record.run, signature=signature)
         record = record.change(contract=digest, limits=limits)
         audit = Audit("contract_signed", {"contract": digest})

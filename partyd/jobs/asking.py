@@ -13,8 +13,10 @@ end, whatever comes after it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+from partyd.dag.job_conf import JobConf
 from partyd.jobs.commands import AskSlots, AwaitSlots, Command, FixSlots, FreeSlots, Step, Tell
 from partyd.jobs.control import JobStart, JobWaiting, SlotAnswer, SlotRelease, SlotRequest, SlotRevoke
 from partyd.jobs.ending import MAX_CAUSE, tell_all
@@ -25,8 +27,9 @@ from partyd.types import Address
 CORES = 4
 """What a job asks for when it says nothing."""
 PATIENCE = 3
-MAX_CORES = 1 << 16
 MAX_ASK = 1 << 31
+MAX_AGE_S = 7 * 86_400.0
+"""How much older than its offer a job may say it is: its place in the queue."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,12 @@ class Asking(Running):
             request = SlotRequest(
                 run=record.run,
                 ask=ask,
-                cores=conf.cores or (conf.task_cores or 0) * (conf.task_parallelism or 1) or CORES,
+                cores=_cores(conf),
                 priority=conf.priority,
                 created_at=record.created_at,
             )
             if address == record.me:
-                record = record.change(slot=_slot(request))
+                record = record.change(slot=_slot(record, request))
                 commands.append(AskSlots())
             else:
                 commands.append(Tell(address, f"slots/{record.run}/{ask}", request))
@@ -149,10 +152,10 @@ class Asking(Running):
 
     def slot_requested(self, record: JobRecord, request: SlotRequest) -> Step:
         """Ask our own table; it answers with `slots_granted` or `slots_short`."""
-        is_sane = 0 < request.cores <= MAX_CORES and record.slot.ask < request.ask < MAX_ASK
+        is_sane = record.slot.ask < request.ask < MAX_ASK
         if record.status is not JobStatus.WAITING or not record.contract or not is_sane:
             return Step(record)
-        return Step(record.change(slot=_slot(request)), (AskSlots(),))
+        return Step(record.change(slot=_slot(record, request)), (AskSlots(),))
 
     def slot_released(self, record: JobRecord, ask: int) -> Step:
         """Give a reservation back, or leave the queue; an asking that this overtook is then passed over."""
@@ -223,11 +226,18 @@ class Asking(Running):
         return Step(record, commands)
 
 
-def _slot(request: SlotRequest) -> Slot:
+def _cores(conf: JobConf) -> int:
+    return conf.cores or (conf.task_cores or 0) * (conf.task_parallelism or 1) or CORES
+
+
+def _slot(record: JobRecord, request: SlotRequest) -> Slot:
+    """Return what is asked for: cores and priority as the job itself says, an age that can be."""
+    oldest = max(0.0, record.created_at - MAX_AGE_S)
+    age = request.created_at if math.isfinite(request.created_at) else record.created_at
     return Slot(
         ask=request.ask,
-        cores=request.cores,
-        priority=request.priority,
-        asked_at=request.created_at,
+        cores=_cores(record.spec.dag.conf),
+        priority=record.spec.dag.conf.priority,
+        asked_at=max(oldest, age),
         state="waiting",
     )

@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 import structlog
 from pydantic import ValidationError
 
-from partyd.errors import JobRejected, PartydError, StoreError
+from partyd.errors import PartydError, StoreError
 from partyd.federation.insist import insist
-from partyd.federation.office import MAX_CONTROL_BODY, PostOffice
+from partyd.federation.office import PostOffice
 from partyd.federation.rows import JobRow
 from partyd.governance import contract as contracts
 from partyd.governance.audit import note_traffic
-from partyd.governance.contract import PartyTerms
+from partyd.governance.contract import PartyTerms, Run
 from partyd.governance.grants import note_use
 from partyd.jobs.commands import (
     AskSlots,
@@ -65,7 +65,8 @@ SLOT_ANSWER_S = 30.0
 STOP_WAIT_S = 8.0
 """How long a stopped job waits for its initiator's word, before it ends here without."""
 RETRY_DELAY_S = 0.5
-ENVELOPE = 4096
+UNTOLD = frozenset({"internal", "config", "local_protocol", "store", "store_corrupt"})
+"""Failures whose sentence may quote our data, files or settings: the others hear where to ask, our log has it all."""
 
 
 @dataclass
@@ -283,8 +284,6 @@ class Conductor:
         record = live.record
         try:
             text = await asyncio.to_thread(self._build, record)
-            if len(text) > MAX_CONTROL_BODY - ENVELOPE:
-                raise JobRejected(f"the contract of this job has {len(text)} bytes; make several jobs of it")
             limits = contracts.limits_in(text)
         except (PartydError, ValueError) as error:
             cause = str(error)
@@ -304,7 +303,9 @@ class Conductor:
 
     def _build(self, record: JobRecord) -> bytes:
         answers = {Address.parse(a): PartyTerms.from_bytes(terms.encode()) for a, terms in record.answers.items()}
-        return contracts.build(record.job, record.spec, self.machine.components, answers, initiator=record.initiator)
+        run = Run(record.run, record.anew)
+        components = self.machine.components
+        return contracts.build(record.job, record.spec, components, answers, initiator=record.initiator, run=run)
 
     # -- tasks
 
@@ -328,9 +329,7 @@ class Conductor:
         except (PartydError, OSError, LookupError, ValueError) as error:
             code = error.code if isinstance(error, PartydError) else "internal"
             cause = str(error) if isinstance(error, PartydError) else f"{type(error).__name__}: {error}"
-            await self._from_task(
-                live, task, version, lambda r: machine.task_failed(r, task, version, code, cause, self.clock())
-            )
+            await self._failed(live, task, version, code, cause)
             return
         if result.verdict == "done":
             scheduled_at = live.record.tasks[task].started_at or 0.0
@@ -345,13 +344,16 @@ class Conductor:
                 after_s=round(self.clock() - result.last_at, 4),
             )
             return
-        self.runner.diary(job, task).log("ERROR", result.cause)
-        log.warning("task_failed", job=job, task=task, code=result.code, cause=result.cause)
+        await self._failed(live, task, version, result.code, result.cause)
+
+    async def _failed(self, live: Live, task: str, version: int, code: str, cause: str) -> None:
+        job = live.record.job
+        self.runner.diary(job, task).log("ERROR", cause)
+        log.warning("task_failed", job=job, task=task, code=code, cause=cause)
+        is_told = code not in UNTOLD or not live.record.others
+        told = cause if is_told else f"{self.me} cannot go on; its own log of the task has the cause"
         await self._from_task(
-            live,
-            task,
-            version,
-            lambda r: machine.task_failed(r, task, version, result.code, result.cause, self.clock()),
+            live, task, version, lambda r: self.machine.task_failed(r, task, version, code, told, self.clock())
         )
 
     async def _from_task(self, live: Live, task: str, version: int, event: Event) -> None:

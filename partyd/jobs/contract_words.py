@@ -9,7 +9,7 @@ from partyd.components.base import Component, JsonObject
 from partyd.components.limits import Limits
 from partyd.dag.dag import Dag, JobSpec
 from partyd.dag.inputs import ModelSource, TableSource
-from partyd.governance.contract import PartyTerms, build, digest, read, terms_in
+from partyd.governance.contract import PartyTerms, Run, build, digest, read, terms_in
 from partyd.governance.datasets import tables_of
 from partyd.jobs.record import JobRecord
 from partyd.types import Address
@@ -25,7 +25,7 @@ def in_plain_words(contract: bytes, signers: Collection[str] = ()) -> list[str]:
     document = read(contract)
     return [
         f"Job {document['job']}, submitted by {document['initiator']}.",
-        f"Contract {digest(contract)}.",
+        f"Contract {digest(contract)}.{_rerun(document)}",
         "",
         "Who takes part, and on what terms:",
         *_parties(contract, signers),
@@ -38,6 +38,13 @@ def in_plain_words(contract: bytes, signers: Collection[str] = ()) -> list[str]:
     ]
 
 
+def _rerun(document: JsonObject) -> str:
+    if not document["run"]:
+        return ""
+    anew = _shown(", ".join(sorted(document["anew"])))
+    return f" Run {document['run'] + 1} of the job: {anew} begin anew, what the other steps gave is used again."
+
+
 def draft_in_plain_words(record: JobRecord, components: Mapping[str, Component]) -> list[str]:
     """Return what the contract of a job would say that has none yet, for whoever is to approve it here.
 
@@ -45,7 +52,8 @@ def draft_in_plain_words(record: JobRecord, components: Mapping[str, Component])
     """
     unknown, ours = PartyTerms(version="?", approved_by="nobody yet"), PartyTerms(limits=record.limits, approved_by="")
     terms = {party: ours if party == record.me else unknown for party in record.parties}
-    contract = build(record.job, record.spec, components, terms, initiator=record.initiator)
+    run = Run(record.run, record.anew)
+    contract = build(record.job, record.spec, components, terms, initiator=record.initiator, run=run)
     first, _, *rest = in_plain_words(contract)
     return [first, "DRAFT: what would be signed when all parties agree; the others' terms are not known yet.", *rest]
 

@@ -43,6 +43,14 @@ class JobAnswer(Record):
     cause: str = ""
 
 
+class EarlierAnswer(Record):
+    """The answer as versions without contracts read it: what they cannot read they would wait for without end."""
+
+    accepted: bool
+    code: str
+    cause: str
+
+
 class ContractDraft(Record):
     """All have agreed: the initiator's contract, signed by it."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from partyd.components.base import Component
 from partyd.jobs.commands import Audit, AwaitEnd, Ended, KillTasks, ShowHead, Step, Tell
 from partyd.jobs.control import JobCleaned, JobEnd, JobMessage, StopRequest
-from partyd.jobs.record import JobRecord, JobStatus, Reason, TaskStatus
+from partyd.jobs.record import TASK_DONE, JobRecord, JobStatus, Reason, TaskStatus
 from partyd.jobs.schedule import closed
 from partyd.types import Address
 
@@ -60,6 +60,11 @@ class Ending:
         """Take the initiator's decision; it corrects an end that this party chose while it heard nothing."""
         status = JobStatus(end.status)
         reason = Reason(party=Address.parse(end.party), task=end.task, code=end.code, cause=end.cause)
+        if status is JobStatus.SUCCESS and not record.is_ended and not _is_done(record):
+            cause = f"{record.initiator} calls the job a success before {record.me} has done its tasks"
+            return self.ended(
+                record, JobStatus.FAILED, Reason(party=record.initiator, code="protocol", cause=cause), now
+            )
         if record.is_ended and record.is_provisional:
             told = None if status is JobStatus.SUCCESS else reason
             return Step(record.change(status=status, reason=told, is_provisional=False))
@@ -114,6 +119,10 @@ class Ending:
         if sender in record.cleaned:
             return Step(record)
         return Step(record.change(cleaned=(*record.cleaned, sender)))
+
+
+def _is_done(record: JobRecord) -> bool:
+    return all(state.status in TASK_DONE for state in record.tasks.values())
 
 
 def tell_all(record: JobRecord, scope: str, message: JobMessage) -> tuple[Tell, ...]:

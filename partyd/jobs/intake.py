@@ -7,7 +7,7 @@ inbox too, so that a restart loses nothing; how many of a peer's may wait is bou
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -15,12 +15,21 @@ import structlog
 from partyd import __version__
 from partyd.components.base import Component
 from partyd.dag.spec import JobSpec, read_dag
-from partyd.errors import BadValue, JobError, JobRejected, PartydError, RemoteProtocolError, StoreError, StoreFull
+from partyd.errors import (
+    BadValue,
+    JobError,
+    JobRejected,
+    PartydError,
+    RemoteProtocolError,
+    StoreCorrupt,
+    StoreError,
+    StoreFull,
+)
 from partyd.federation.insist import insist
 from partyd.federation.rows import Posted
 from partyd.governance import contract as contracts
 from partyd.governance.audit import AuditHead, AuditReceipt
-from partyd.governance.contract import PartyTerms, SignedContract
+from partyd.governance.contract import PartyTerms, Run, SignedContract
 from partyd.governance.policy import Verdict, VerdictKind
 from partyd.jobs.commands import Step
 from partyd.jobs.conductor import CONTRACTS, Conductor, Event, Live, mark_consumed, read_record
@@ -28,6 +37,7 @@ from partyd.jobs.control import (
     KINDS,
     ContractDraft,
     ContractSigned,
+    EarlierAnswer,
     JobAnswer,
     JobCleaned,
     JobEnd,
@@ -40,8 +50,10 @@ from partyd.jobs.diary import Progress
 from partyd.jobs.ending import decision_bytes
 from partyd.jobs.inherit import Inheritances
 from partyd.jobs.machine import again
+from partyd.jobs.offers import OfferBudget
 from partyd.jobs.ports import JobStore, Judge, Transaction, Verify
 from partyd.jobs.record import JOB_ENDS, TASK_DONE, JobRecord, JobStatus, Reason, TaskStatus
+from partyd.jobs.running import MAX_VERSION
 from partyd.jobs.schedule import first_tasks
 from partyd.types import Address, MessageId
 
@@ -53,6 +65,7 @@ MAX_PARKED_BYTES = 4 << 20
 MAX_REASON = 4000
 MAX_NOTE = 200
 MAX_RUN = 10_000
+MAX_DECLINED = 4096
 
 
 @dataclass
@@ -70,6 +83,11 @@ class Intake:
         self.me = self.conductor.me
         self.parked: dict[str, list[tuple[MessageId, bytes]]] = {}
         self._ended_lock = asyncio.Lock()
+        self._judging = asyncio.Lock()
+        """So that offers at one time do not pass a quota together."""
+        self._budget = OfferBudget(self.conductor.clock)
+        self._declined: dict[tuple[str, int], None] = {}
+        """Runs of jobs of which nothing is kept: what is still said about them is dropped."""
 
     def control(self, message: MessageId, body: bytes) -> None:
         """Take a control message that is in the inbox; while stopping it stays there until the next start."""
@@ -93,6 +111,11 @@ class Intake:
                 raise BadValue(f"{parsed.run} is no run of a job")
             await insist("control_not_stored", lambda: self._take(message, parsed, body), job=message.job)
         except (RemoteProtocolError, JobRejected, ValueError) as error:
+            if kind is JobOffer and isinstance(error, BadValue):
+                cause = f"{self.me} runs partyd {__version__}, which takes no jobs of earlier versions; upgrade yours"
+                answer = EarlierAnswer(accepted=False, code=JobRejected.code, cause=cause)
+                await insist("control_not_stored", lambda: self._decline(message, answer), job=message.job)
+                return
             log.warning(
                 "control_refused", job=message.job, peer=str(message.source), kind=message.kind, error=str(error)[:500]
             )
@@ -106,11 +129,17 @@ class Intake:
         if record is None or message.source not in record.others:
             await self.conductor.consume(message)
             return
-        await self.conductor.evidence.take(message, told, mark_consumed)
+        try:
+            await self.conductor.evidence.take(message, told, mark_consumed)
+        except StoreCorrupt as error:  # trying again would not mend it: `partyd audit verify` names what is broken
+            log.error("evidence_not_readable", job=message.job, peer=str(message.source), error=str(error))
+            await self.conductor.consume(message)
 
     async def _take(self, message: MessageId, parsed: JobMessage, body: bytes) -> None:
         live = self.conductor.live.get(message.job)
-        if live is None and message.job in self.conductor.ended:
+        if (message.job, parsed.run) in self._declined:
+            await self._drop(message)
+        elif live is None and message.job in self.conductor.ended:
             await self._take_late(message, parsed, body)
         elif live is None:
             if isinstance(parsed, JobOffer):
@@ -209,8 +238,8 @@ class Intake:
         await self.store.write(correct)
         self.conductor.notify()
 
-    async def change_ended(self, job: str, event: Event) -> None:
-        """Apply an event to a job that has ended here."""
+    async def change_ended(self, job: str, event: Event, then: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Apply an event to a job that has ended here, and do ``then`` before it can be run again."""
         conductor = self.conductor
         async with self._ended_lock:
             record = await self._stored(job)
@@ -220,35 +249,61 @@ class Intake:
             conductor.live[job] = live
             try:
                 await conductor.apply(job, event)
+                if then is not None:
+                    await then()
             finally:
                 del conductor.live[job]
+                conductor.ended.add(job)
+                conductor.notify()
         self.release(job)
 
     async def _park(self, message: MessageId, body: bytes) -> None:
-        """Keep a message that overtook its job's offer, in the inbox too; beyond the bound it is dropped."""
-        parked = [b for entries in self.parked.values() for other, b in entries if other.source == message.source]
-        if len(parked) >= MAX_PARKED or sum(map(len, parked)) + len(body) > MAX_PARKED_BYTES:
-            log.warning("control_dropped", job=message.job, peer=str(message.source), kind=message.kind)
-            await self.conductor.consume(message)
-            return
+        """Keep a message that overtook its job's offer, in the inbox too; beyond the bound the peer's oldest goes."""
         self.parked.setdefault(message.job, []).append((message, body))
+        kept = [e for entries in self.parked.values() for e in entries if e[0].source == message.source]
+        while len(kept) > MAX_PARKED or sum(len(b) for _, b in kept) > MAX_PARKED_BYTES:
+            oldest = kept.pop(0)
+            entries = self.parked[oldest[0].job]
+            entries.remove(oldest)
+            if not entries:
+                del self.parked[oldest[0].job]
+            log.warning("control_dropped", job=oldest[0].job, peer=str(message.source), kind=oldest[0].kind)
+            await self.conductor.consume(oldest[0])
 
     # -- offers
 
     async def _offered(self, message: MessageId, offer: JobOffer, earlier: JobRecord | None) -> None:
-        try:
-            spec = await asyncio.to_thread(JobSpec.model_validate_json, offer.spec)
-            addresses = spec.dag.addresses()
-            if self.me not in addresses or message.source not in addresses:
-                raise BadValue("an offer names parties that are not its own")
-        except (ValueError, BadValue) as error:
-            await self._decline(message, offer, str(error)[:MAX_REASON])
-            return
+        async with self._judging:
+            live = self.conductor.live.values()
+            open_jobs = sum(one.record.initiator == message.source for one in live)
+            too_much = self._budget.refuse(message.source, len(offer.spec), open_jobs)
+            if too_much:
+                await self._decline(message, _no(offer, "too_many_jobs", too_much))
+                return
+            try:
+                spec = await asyncio.to_thread(JobSpec.model_validate_json, offer.spec)
+                addresses = spec.dag.addresses()
+                if self.me not in addresses or message.source not in addresses:
+                    raise BadValue("an offer names parties that are not its own")
+            except (ValueError, BadValue) as error:
+                log.warning("offer_not_readable", job=message.job, peer=str(message.source), error=str(error)[:500])
+                cause = f"{self.me} runs partyd {__version__}, which cannot read this job; compare the versions"
+                await self._decline(message, _no(offer, JobRejected.code, cause))
+                return
+            await self._weigh(message, offer, spec, earlier)
+        self.release(message.job)
+
+    async def _weigh(self, message: MessageId, offer: JobOffer, spec: JobSpec, earlier: JobRecord | None) -> None:
+        """Let the policy judge an offer, and begin with the job."""
         verdict = await self.judged(spec, message.source)
         if message.job in self.conductor.live:
             await self.conductor.consume(message)
             return
-        record, verdict = await self._record(message, offer, spec, earlier, verdict)
+        try:
+            record, verdict = await self._record(message, offer, spec, earlier, verdict)
+        except BadValue as error:
+            await self._decline(message, _no(offer, JobRejected.code, str(error)))
+            return
         if message.job in self.conductor.live:
             await self.conductor.consume(message)
             return
@@ -263,21 +318,23 @@ class Intake:
             if earlier is not None:
                 self.conductor.ended.add(message.job)
             raise
-        self.release(message.job)
 
-    async def _decline(self, message: MessageId, offer: JobOffer, cause: str) -> None:
-        """Refuse an offer that cannot be read here, perhaps of another version; nothing is kept of it."""
-        log.warning("offer_not_readable", job=message.job, peer=str(message.source), error=cause[:500])
-        told = f"{self.me} runs partyd {__version__}, which cannot read this job; compare the versions"
-        body = JobAnswer(run=offer.run, accepted=False, code=JobRejected.code, cause=told).to_bytes()
-        scope, office = f"answer/{offer.run}", self.conductor.office
-        answer = MessageId(message.job, "", 0, scope, JobAnswer.__name__, self.me, message.source)
+    async def _decline(self, message: MessageId, told: JobAnswer | EarlierAnswer) -> None:
+        """Refuse an offer of which nothing is kept."""
+        log.warning("offer_declined", job=message.job, peer=str(message.source), cause=told.cause[:500])
+        run = told.run if isinstance(told, JobAnswer) else 0
+        body, office = told.to_bytes(), self.conductor.office
+        answer = MessageId(message.job, "", 0, f"answer/{run}", JobAnswer.__name__, self.me, message.source)
 
         def declined(store: Transaction) -> Posted:
             mark_consumed(store, message)
             return office.post(store, answer, body)
 
         office.dispatch(answer, await self.store.write(declined), body)
+        self._declined[message.job, run] = None
+        for old in list(self._declined)[:-MAX_DECLINED]:
+            del self._declined[old]
+        self.release(message.job)
 
     async def _record(
         self, message: MessageId, offer: JobOffer, spec: JobSpec, earlier: JobRecord | None, verdict: Verdict
@@ -305,8 +362,9 @@ class Intake:
             return record, refusal(error.code, str(error))
 
     def _again(self, offer: JobOffer, spec: JobSpec, earlier: JobRecord, verdict: Verdict) -> tuple[JobRecord, Verdict]:
-        if spec != earlier.spec or any(task not in spec.dag.tasks for task in offer.versions):
-            raise BadValue("an offer to run a job again changes the job")
+        is_sane = all(task in spec.dag.tasks and 0 < v <= MAX_VERSION for task, v in offer.versions.items())
+        if spec != earlier.spec or not is_sane:
+            raise BadValue(f"this is another job than {self.me} knows under this id; submit it anew")
         if not earlier.tasks:  # it was refused before
             earlier = earlier.change(tasks=first_tasks(earlier, self.components))
         record = again(earlier, offer.run, offer.versions)
@@ -340,6 +398,9 @@ class Intake:
                 f"{self.me} has pinned no peer {', '.join(missing)}; "
                 f"at this party run: partyd peer add {missing[0]} --card FILE --fingerprint F"
             )
+        old = [str(a) for a in spec.dag.addresses() if a != self.me and self.conductor.office.is_outdated(a)]
+        if old:
+            raise JobRejected(f"{', '.join(old)} runs a version of partyd that knows no contracts; upgrade it first")
 
     # -- contracts and decisions
 
@@ -366,8 +427,9 @@ class Intake:
         if not self.verify(initiator, draft.signature, contracts.contract_bytes_to_sign(draft.contract)):
             return f"the signature of {initiator} under the contract does not hold"
         try:
+            run = Run(record.run, record.anew)
             contracts.check(
-                draft.contract, record.job, record.spec, self.components, self.me, terms, initiator=initiator
+                draft.contract, record.job, record.spec, self.components, self.me, terms, initiator=initiator, run=run
             )
         except JobRejected as error:
             return str(error)
@@ -392,6 +454,10 @@ class Intake:
         signed = decision_bytes(record.job, end.run, JobStatus(end.status), reason)
         if not self.verify(record.initiator, end.signature, signed):
             raise BadValue("the signature of a job's end does not hold")
+
+
+def _no(offer: JobOffer, code: str, cause: str) -> JobAnswer:
+    return JobAnswer(run=offer.run, accepted=False, code=code, cause=cause)
 
 
 def refusal(code: str, cause: str) -> Verdict:

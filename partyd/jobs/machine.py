@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from partyd.jobs.agreement import Agreement
-from partyd.jobs.commands import MakeContract, Step
+from partyd.jobs.commands import AwaitEnd, MakeContract, Step
 from partyd.jobs.control import (
     ContractSigned,
     JobAnswer,
@@ -92,10 +92,14 @@ class JobMachine(Agreement):
 
     def recovered(self, record: JobRecord, now: float) -> Step:
         """Go on after this daemon's restart."""
-        if record.status is JobStatus.RUNNING:
-            return self.resumed(record, now)
         if record.is_ended:
             return Step(record)
+        if record.stopping is None and _is_of_an_earlier_version(record):
+            return self.stop(record, "upgraded", f"partyd was upgraded at {record.me} while the job was open", now)
+        if record.status is JobStatus.RUNNING:
+            return self.resumed(record, now)
+        if record.stopping is not None:
+            return Step(record, (AwaitEnd(),))
         if record.leads and not record.contract and len(record.answers) == len(record.parties):
             return Step(record, (MakeContract(),))
         return self.queue_again(record)
@@ -107,6 +111,7 @@ def again(record: JobRecord, run: int, versions: Mapping[str, int]) -> JobRecord
     fresh = {task: state.model_copy(update={"retries": 0}) for task, state in tasks.items()}
     return record.change(
         run=run,
+        anew=dict(versions),
         status=JobStatus.WAITING,
         reason=None,
         tasks=fresh,
@@ -125,4 +130,12 @@ def again(record: JobRecord, run: int, versions: Mapping[str, int]) -> JobRecord
         rollbacks=0,
         stopping=None,
         is_provisional=False,
+        cleaned=() if versions.keys() >= record.tasks.keys() else record.cleaned,
     )
+
+
+def _is_of_an_earlier_version(record: JobRecord) -> bool:
+    """Return whether a version without contracts left this open job: no other party would ever bring it on."""
+    if record.status is JobStatus.RUNNING:
+        return not record.contract
+    return not record.terms and not record.is_parked

@@ -153,6 +153,8 @@ class JobRecord(_Part):
     ended_at: float | None = None
     run: int = 0
     """Rises with each rerun of the job; a message of an earlier run changes nothing."""
+    anew: dict[str, int] = {}
+    """In a rerun, the tasks that begin anew and their attempts, as the contract has them."""
     waiting: Waiting | None = None
     """What keeps a job from beginning."""
     notes: str = ""

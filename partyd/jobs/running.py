@@ -13,7 +13,7 @@ from partyd.jobs.commands import Audit, AwaitEnd, AwaitTimeout, Command, FixSlot
 from partyd.jobs.control import TaskReport, TaskRetry
 from partyd.jobs.ending import MAX_CAUSE, MAX_CODE, Ending, status_for, tell_all
 from partyd.jobs.record import TASK_OPEN, JobRecord, JobStatus, Reason, TaskState, TaskStatus
-from partyd.jobs.schedule import downstream, is_complete, ready, renewed
+from partyd.jobs.schedule import downstream, is_complete, may_retry, ready, renewed
 from partyd.types import Address
 
 FINAL_CODES = frozenset({"canceled", "policy_denied", "below_floor", "store_full", "contract_refused"})
@@ -79,8 +79,9 @@ class Running(Ending):
 
     def retried(self, record: JobRecord, retry: TaskRetry, now: float) -> Step:
         """Begin anew what the initiator says, if this party has not done so."""
-        if any(task not in record.tasks or not 0 <= v <= MAX_VERSION for task, v in retry.versions.items()):
-            return Step(record)
+        if not may_retry(record, retry.task, retry.versions):
+            cause = f"{record.initiator} tries task {retry.task[:128]} again more often than the job says"
+            return self.stop(record, "contract_refused", cause, now)
         return self._renew(record, retry.task, retry.versions, now)
 
     def _failed(self, record: JobRecord, reason: Reason, now: float) -> Step:

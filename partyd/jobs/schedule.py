@@ -11,6 +11,7 @@ from partyd.jobs.record import TASK_DONE, TASK_OPEN, JobRecord, TaskState, TaskS
 from partyd.types import Address
 
 Components = Mapping[str, Component]
+BEYOND = 1 << 62
 
 
 def first_tasks(record: JobRecord, components: Components) -> dict[str, TaskState]:
@@ -79,6 +80,29 @@ def is_good(record: JobRecord, task: str, components: Components) -> bool:
     return record.tasks[task].status in TASK_DONE and all(
         _has_succeeded(record, peer, task) for peer in record.others if takes_part(record, task, peer, components)
     )
+
+
+def may_retry(record: JobRecord, task: str, versions: Mapping[str, int]) -> bool:
+    """Return whether the job allows these attempts: a task is tried again for its own failures and those before it."""
+    dag = record.spec.dag
+    if task not in dag.tasks or versions.keys() != set(downstream(dag, [task])):
+        return False
+    before: dict[str, set[str]] = {}
+    for name in dag.order():
+        before[name] = {name}.union(*(before[other] for other in dag.dependencies(name)))
+    allowed = {
+        name: max(dag.task_conf(name, party).auto_retries or 0 for party in record.parties)
+        for name in set[str]().union(*(before[name] for name in versions))
+    }
+    return all(
+        _first(record, name) < version <= _first(record, name) + sum(allowed[one] for one in before[name])
+        for name, version in versions.items()
+    )
+
+
+def _first(record: JobRecord, task: str) -> int:
+    """Return the first attempt of a task in this run; beyond all where it does not begin anew."""
+    return record.anew.get(task, BEYOND) if record.run else 0
 
 
 def renewed(tasks: Mapping[str, TaskState], versions: Mapping[str, int]) -> dict[str, TaskState]:

@@ -16,14 +16,17 @@ from datetime import UTC, datetime
 import structlog
 
 from partyd.components.base import Component
+from partyd.components.limits import Limits
 from partyd.dag.spec import JobSpec, read_dag
 from partyd.errors import JobError, JobRejected, StoreError, StoreFull
 from partyd.federation.insist import insist
 from partyd.federation.office import PostOffice
+from partyd.federation.rows import JobRow
+from partyd.governance import contract as contracts
 from partyd.governance.contract import PartyTerms, SignedContract
 from partyd.governance.policy import Verdict, VerdictKind
 from partyd.jobs.commands import Step
-from partyd.jobs.conductor import CONTRACTS, ERASING, Conductor, Event, Live, read_record
+from partyd.jobs.conductor import CONTRACTS, ERASING, Conductor, Live, read_record
 from partyd.jobs.control import KINDS
 from partyd.jobs.diary import Progress
 from partyd.jobs.evidence import Evidence
@@ -93,8 +96,12 @@ class Supervisor:
         """Read the jobs of earlier lives, before any mail is admitted."""
         for row in await self._store.read(lambda store: store.jobs(limit=1_000_000)):
             self._conductor.ended.add(row.job)
-            if row.status in OPEN and (record := read_record(row)) is not None:
+            if row.status not in OPEN:
+                continue
+            if (record := read_record(row)) is not None:
                 self._conductor.admit(Live(record))
+            else:
+                await self._store.write(lambda store: _give_up(store, row))  # noqa: B023
 
     async def _recover(self) -> None:
         for row in await insist(
@@ -137,6 +144,7 @@ class Supervisor:
         verdict = await self._judged(spec)
         job = datetime.now(UTC).strftime("%Y%m%d%H%M%S%f") + f"{secrets.randbelow(1000):03d}"
         record = self._new(job, spec, request_id)
+        await asyncio.to_thread(_check_size, record, self._components)
         record = await self._inheritances.taken_over(record)
         terms = _terms(verdict, "initiator")
 
@@ -211,6 +219,7 @@ class Supervisor:
             raise JobError(f"job {job} is {record.status.value}; stop it first, or wait for its end")
         while job in self._conductor.live:
             await self.changed()
+        record = await self.record(job)
         versions = to_run_again(record, tasks, self._components)
         left = [task for task in record.tasks if task not in versions]
         if left and record.cleaned:
@@ -231,8 +240,11 @@ class Supervisor:
     async def clean(self, job: str) -> None:
         """Erase this party's outputs and diaries of an ended job; the others are told, and keep theirs."""
         record = await self._closed(job)
-        await self.runner.erase(job, list(record.tasks))
-        await self._change_ended(job, lambda current: self._machine.cleaned(current))
+        await self._intake.change_ended(
+            job,
+            lambda current: self._machine.cleaned(current),
+            lambda: self.runner.erase(job, list(record.tasks)),
+        )
 
     async def clean_queue(self) -> list[str]:
         """Cancel every job that waits and return their ids."""
@@ -251,16 +263,13 @@ class Supervisor:
             await self._conductor.apply(job, noted)
         else:
             await self.record(job)
-            await self._change_ended(job, noted)
+            await self._intake.change_ended(job, noted)
 
     async def _closed(self, job: str) -> JobRecord:
         record = await self.record(job)
         if not record.is_ended or job in self._conductor.live:
             raise JobError(f"job {job} has not ended yet; stop it first: flow job stop {job}")
         return record
-
-    async def _change_ended(self, job: str, event: Event) -> None:
-        await self._intake.change_ended(job, event)
 
     # -- asking
 
@@ -333,7 +342,10 @@ class Supervisor:
         self._intake.control(message, body)
 
     def equivocated(self, message: MessageId) -> None:
-        """End a job of which a peer sent two contents under one identity."""
+        """End a job of which a party of it sent two contents under one identity."""
+        live = self._conductor.live.get(message.job)
+        if live is None or message.source not in live.record.others:
+            return
         self._end_soon(message.job, "equivocation", f"{message.source} sent two contents as {message.kind}")
 
     def peer_lost_store(self, peer: Address) -> None:
@@ -354,12 +366,24 @@ class Supervisor:
                 self._end_soon(job, "peer_revoked", f"{self.me} speaks to {peer} no more", event)
 
     def end_stalled(self, timeout_s: float) -> None:
-        """End the jobs begun here that have waited ``timeout_s`` for a silent peer; call it now and then."""
+        """End the open jobs that no peer will bring on; call it now and then.
+
+        They are those begun here of which a peer was silent for ``timeout_s``, those of a silent initiator, and those
+        of a peer that came back with a version without contracts.
+        """
         for job, live in list(self._conductor.live.items()):
-            silent = [peer for peer in live.record.others if self.office.silent_s(peer) >= timeout_s]
-            if silent and live.record.initiator == self.me and not live.record.is_ended:
+            record = live.record
+            if record.is_ended or record.stopping is not None:
+                continue
+            waited_for = record.others if record.leads else [record.initiator]
+            silent = [peer for peer in waited_for if self.office.silent_s(peer) >= timeout_s > 0]
+            outdated = [peer for peer in waited_for if self.office.is_outdated(peer)]
+            if silent:
                 cause = f"{silent[0]} was silent for {timeout_s / 3600:g} h (jobs.peer_timeout_s); see partyd doctor"
                 self._end_soon(job, "peer_timeout", cause)
+            elif outdated:
+                cause = f"{outdated[0]} runs a version of partyd that knows no contracts"
+                self._end_soon(job, "peer_version", cause)
 
     def _end_soon(
         self, job: str, code: str, cause: str, event: Callable[[JobRecord, str, str, float], Step] | None = None
@@ -367,6 +391,20 @@ class Supervisor:
         if job in self._conductor.live:
             end = event or self._machine.stop
             self._conductor.spawn(self._conductor.insist(job, lambda record: end(record, code, cause, self._clock())))
+
+
+def _check_size(record: JobRecord, components: Mapping[str, Component]) -> None:
+    """Raise JobRejected when the contract would be too large, before anybody has agreed to the job."""
+    longest = PartyTerms(version="9" * 32, limits=Limits(min_rows=1 << 40), approved_by="?" * 128)
+    contracts.build(
+        record.job, record.spec, components, dict.fromkeys(record.parties, longest), initiator=record.initiator
+    )
+
+
+def _give_up(store: Transaction, row: JobRow) -> None:
+    """Close an open job whose record another version of partyd wrote: nobody could ever end it."""
+    store.save_job(row.job, JobStatus.FAILED.value, row.document)
+    store.append_event("job_not_readable", row.job, b"{}")
 
 
 def _terms(verdict: Verdict, approved_by: str) -> str:

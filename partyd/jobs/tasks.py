@@ -141,7 +141,7 @@ class TaskRunner:
         component = self.components[spec.component_ref]
         ports = {port.name for port in component.inputs if port.roles & record.me.role}
         names, parameters = await asyncio.to_thread(self._resolved, record, task)
-        folders = {name: await self._table(record, task, name) for name in set(names.values())}
+        folders = {own: await self._table(record, task, own, said) for said, own in names.items()}
         tables = {name: folders[own] for name, own in names.items()}
         artifacts = dag.artifacts(task, record.me, self.components)
         origins = {port: found for port, found in artifacts.items() if port in ports}
@@ -171,12 +171,19 @@ class TaskRunner:
         """Return our tables that a task names, and its parameters with the tables' own names."""
         dag = record.spec.dag
         names = {name: self.resolve(name) for name in tables_of(dag, task, record.me)}
-        return names, resolved(dag.parameters(task, record.me), lambda name: names[name])
+        return names, resolved(dag.parameters(task, record.me), lambda name: names.get(name, name))
 
-    async def _table(self, record: JobRecord, task: str, name: DatasetName) -> Path:
+    async def _table(self, record: JobRecord, task: str, name: DatasetName, said: DatasetName) -> Path:
+        """Open a table that the job calls ``said``; the others are not told the name that stands behind it."""
         if self.tables is None:
-            raise DataError(f"there is no table {name} here; upload it with: flow data upload")
-        return await self.tables.open(name.namespace, name.name, record.job, task)
+            raise DataError(f"there is no table {said} here; upload it with: flow data upload")
+        try:
+            return await self.tables.open(name.namespace, name.name, record.job, task)
+        except DataError as error:
+            if name == said:
+                raise
+            self.diary(record.job, task).log("ERROR", str(error))
+            raise DataError(f"the data set {said} cannot be read at {record.me}; its owner's log says why") from error
 
     def _input(self, record: JobRecord, origin: Origin, tables: Mapping[DatasetName, Path]) -> Path:
         """Return where an input lies; raises DataError when it cannot be known."""

@@ -21,7 +21,7 @@ from partyd.components import COMPONENTS
 from partyd.components.base import Component, TaskContext
 from partyd.data.table import Table
 from partyd.engine.pool import Pool
-from partyd.errors import DataError, LocalProtocolError, PartydError, TaskFailed
+from partyd.errors import BelowFloor, DataError, LocalProtocolError, PartydError, TaskFailed
 from partyd.federation.driver import Driver
 from partyd.federation.party import Party
 from partyd.jobs.order import WorkOrder
@@ -155,6 +155,8 @@ async def work(order: WorkOrder, pipe: Pipe) -> None:
         try:
             first_at, last_at = await _run(order, door, reporter)
         except PartydError as error:
+            if isinstance(error, BelowFloor) and error.detail:
+                reporter.info(error.detail)
             await door.flush("failed", error.code, str(error))
         except (ArithmeticError, ValueError, TypeError, LookupError, OSError, MemoryError, AssertionError) as error:
             await door.flush("failed", "internal", f"{type(error).__name__}: {error}")

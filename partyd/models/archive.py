@@ -15,6 +15,7 @@ import os
 import secrets
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -23,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from partyd import __version__
 from partyd.components.base import JsonObject
+from partyd.dag.dag import JobSpec
 from partyd.errors import DataError
 from partyd.jobs.record import ModelJob
 from partyd.layout import encoded, make_private_dir
@@ -33,9 +35,16 @@ MANIFEST = "manifest.json"
 FORMAT = "partyd-model"
 FORMAT_VERSION = 1
 MAX_MANIFEST_BYTES = 8 << 20
+MAX_DIRECTORY_BYTES = 16 << 20
+"""Of the list of files at a zip's end, all of which `zipfile` holds in memory."""
+MAX_JSON_BYTES = 64 << 20
+"""Larger documents are left to the component that reads them."""
+END_BYTES, LOCATOR_BYTES = 22, 20
 MAX_TASKS = 1_000
 MAX_NAME = 160
 CHUNK_BYTES = 1 << 20
+LATEST = 1e11
+"""Seconds since 1970 that no clock shows."""
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The time of every entry, so that equal models make equal files."""
 
@@ -94,12 +103,13 @@ def write_archive(target: Path, job: ModelJob, entries: Sequence[tuple[ModelEntr
 def read_archive(path: Path, draft: Path) -> tuple[Manifest, list[tuple[ModelEntry, Path]]]:
     """Unpack a checked model below ``draft``; raises DataError for a file that is not a whole exported model."""
     try:
+        _check_directory(path)
         with zipfile.ZipFile(path) as archive:
             manifest = _manifest(archive)
             entries = [(entry, draft / str(index)) for index, entry in enumerate(manifest.tasks)]
             _unpack(archive, entries)
             return manifest, entries
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, RuntimeError, EOFError, OSError) as error:
         raise DataError(f"the file is not a zip that can be read: {error}") from error
 
 
@@ -140,6 +150,19 @@ def parties_of(job: ModelJob) -> tuple[str, ...]:
     return tuple(f"{party}/{group['role']}" for group in groups for party in group["party_id"])
 
 
+def _check_directory(path: Path) -> None:
+    """Refuse a zip whose list of files would fill the memory; raises DataError (section 4.3.16 of PKWARE's APPNOTE)."""
+    with path.open("rb") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, size - END_BYTES - LOCATOR_BYTES))
+        tail = stream.read()
+    end = tail[-END_BYTES:]
+    if end[:4] != b"PK\x05\x06" or tail[:4] == b"PK\x06\x07":
+        raise DataError("the file is not a zip as partyd writes it; import what flow model export has written")
+    if int.from_bytes(end[12:16], "little") > MAX_DIRECTORY_BYTES:
+        raise DataError(f"the zip's list of files is larger than {MAX_DIRECTORY_BYTES} bytes")
+
+
 def _fill(archive: zipfile.ZipFile, job: ModelJob, entries: Sequence[tuple[ModelEntry, Path]]) -> None:
     manifest = Manifest(parties=parties_of(job), job=job, tasks=tuple(entry for entry, _ in entries))
     text = json.dumps(manifest.model_dump(mode="json"), sort_keys=True, indent=1)
@@ -166,6 +189,7 @@ def _manifest(archive: zipfile.ZipFile) -> Manifest:
     try:
         packed = _read(archive, MANIFEST, MAX_MANIFEST_BYTES)
         manifest = Manifest.model_validate_json(packed)
+        JobSpec.model_validate(manifest.job.spec)
     except KeyError as error:
         raise DataError(
             f"the zip has no {MANIFEST}; import what flow model export of a partyd daemon has written"
@@ -184,6 +208,12 @@ def _manifest(archive: zipfile.ZipFile) -> Manifest:
 
 
 def _check(archive: zipfile.ZipFile, manifest: Manifest) -> None:
+    tasks = {entry.task_name for entry in manifest.tasks}
+    times = [manifest.job.created_at, *(entry.created_at for entry in manifest.tasks)]
+    if len(tasks) != len(manifest.tasks) or not all(0 <= moment <= LATEST for moment in times):
+        raise DataError("the zip's manifest names a task twice, or a time that is none; export the model again")
+    if any(info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for info in archive.infolist()):
+        raise DataError("the zip is packed in a way that partyd does not read; export the model again")
     names = [MANIFEST, *(_name(entry, file) for entry in manifest.tasks for file in entry.files)]
     inside = [info.filename for info in archive.infolist()]
     if sorted(names) != sorted(inside) or len(set(names)) != len(names):
@@ -207,7 +237,7 @@ def _unpack(archive: zipfile.ZipFile, entries: Sequence[tuple[ModelEntry, Path]]
                     stream.write(chunk)
             if size != file.size or digest.hexdigest() != file.sha256:
                 raise DataError(f"{_name(entry, file)} is not what the manifest says; export the model again")
-            if target.suffix == ".json":
+            if target.suffix == ".json" and file.size <= MAX_JSON_BYTES:
                 _check_json(target)
 
 

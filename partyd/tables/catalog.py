@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import secrets
 import shutil
 import time
@@ -22,10 +23,10 @@ from pydantic import BaseModel, ConfigDict
 from partyd.data.formats import Format
 from partyd.data.orders import Kept
 from partyd.data.schema import Schema
-from partyd.errors import DataError
-from partyd.jobs.ports import JobStore, Transaction
+from partyd.errors import DataError, StoreFull
+from partyd.jobs.ports import JobStore, Reader, Transaction
 from partyd.jobs.record import JOB_ENDS
-from partyd.layout import Layout, make_private_dir
+from partyd.layout import Layout, make_private_dir, sync_dir
 from partyd.tables import reading
 from partyd.tables.sources import FileMark, Sources
 from partyd.types import Role
@@ -34,7 +35,8 @@ log = structlog.get_logger()
 
 TABLES = "table"
 USES = "table_use"
-MAX_TABLES = 100_000
+ALL = 1 << 40
+"""Of documents: a table that was left out here would be taken for one that is gone."""
 _ENDS = frozenset(status.value for status in JOB_ENDS)
 
 
@@ -149,14 +151,11 @@ class Catalog:
 
     async def find(self, namespace: str, name: str) -> TableRecord:
         """Return a table's record; raises TableMissing."""
-        found = await self._store.read(lambda store: store.document(TABLES, f"{namespace}/{name}"))
-        if found is None:
-            raise TableMissing(f"there is no table {namespace}/{name}; upload it with: flow data upload")
-        return _read(found)
+        return await self._store.read(lambda store: _found(store, namespace, name))
 
     async def records(self) -> list[TableRecord]:
         """Return every table."""
-        rows = await self._store.read(lambda store: store.documents(TABLES, limit=MAX_TABLES))
+        rows = await self._store.read(lambda store: store.documents(TABLES, limit=ALL))
         return [_read(row.document) for row in rows]
 
     def folder(self, record: TableRecord) -> Path:
@@ -183,9 +182,30 @@ class Catalog:
         )
         async with self._lock:
             await asyncio.to_thread(_settle, folder, self.place / kept.digest)
-            await self.put(made, "table_uploaded", actor)
+            made = await self._put(made, "table_uploaded", actor)
         await self.sweep()
         return made
+
+    async def put_again(self, record: TableRecord, folder: Path, actor: str = "") -> TableRecord:
+        """Keep a table that is here, in ``folder``, under another name; raises DataError when it is gone meanwhile."""
+        if not record.folder and record.binding is None:
+            return await self.adopt(record, folder, actor)  # of an earlier version, where the folder is the name's
+        async with self._lock:
+            if not await asyncio.to_thread(folder.is_dir):
+                raise DataError(f"the table that becomes {record.key} was replaced or deleted just now; try again")
+            await self.put(record, "table_uploaded", actor)
+        await self.sweep()
+        return record
+
+    def watched(self, tell: reading.Tell) -> reading.Tell:
+        """Return a listener that also ends the reading, with StoreFull, before the disk is full."""
+
+        def watch(progress: reading.Progress) -> None:
+            if self._store.is_low():
+                raise StoreFull("the disk is almost full; free some space, then try again")
+            tell(progress)
+
+        return watch
 
     async def adopt(self, record: TableRecord, folder: Path, actor: str = "") -> TableRecord:
         """Keep a table that lies in our own columns elsewhere: links to its files, or copies of them."""
@@ -199,14 +219,21 @@ class Catalog:
 
     async def put(self, record: TableRecord, event: str, actor: str = "") -> None:
         """Write a record down, and that it was written."""
-        packed = _packed(record)
-        detail = json.dumps({"table": record.key, "digest": record.digest, "by": actor}).encode()
+        await self._store.write(lambda store: _write(store, record, event, actor))
 
-        def write(store: Transaction) -> None:
-            store.put_document(TABLES, record.key, packed)
-            store.append_event(event, "", detail)
+    async def _put(self, record: TableRecord, event: str, actor: str) -> TableRecord:
+        """Write a record down whose rows have just been read; raises DataError for a binding that is another now."""
 
-        await self._store.write(write)
+        def write(store: Transaction) -> TableRecord:
+            if record.binding is None:
+                return _write(store, record, event, actor)
+            now = store.document(TABLES, record.key)
+            current = None if now is None else _read(now)
+            if current is None or current.binding != record.binding:
+                raise DataError(f"{record.key} was bound anew or deleted while it was read; try again")
+            return _write(store, record.model_copy(update={"is_disabled": current.is_disabled}), event, actor)
+
+        return await self._store.write(write)
 
     async def bind(self, record: TableRecord, actor: str = "") -> TableRecord:
         """Keep a record whose rows stay where they are."""
@@ -216,20 +243,24 @@ class Catalog:
 
     async def disable(self, namespace: str, name: str, *, is_disabled: bool, actor: str = "") -> TableRecord:
         """Keep new jobs from using a table, or allow it again."""
-        record = (await self.find(namespace, name)).model_copy(update={"is_disabled": is_disabled})
-        await self.put(record, "table_disabled" if is_disabled else "table_enabled", actor)
-        return record
+        event = "table_disabled" if is_disabled else "table_enabled"
+
+        def write(store: Transaction) -> TableRecord:
+            record = _found(store, namespace, name).model_copy(update={"is_disabled": is_disabled})
+            return _write(store, record, event, actor)
+
+        return await self._store.write(write)
 
     async def delete(self, namespace: str, name: str, actor: str = "") -> TableRecord:
         """Delete a table; a bound file stays where it is, and jobs that have read the table keep what they read."""
-        record = await self.find(namespace, name)
-        detail = json.dumps({"table": record.key, "digest": record.digest, "by": actor}).encode()
 
-        def write(store: Transaction) -> None:
+        def write(store: Transaction) -> TableRecord:
+            record = _found(store, namespace, name)
             store.delete_document(TABLES, record.key)
-            store.append_event("table_deleted", "", detail)
+            store.append_event("table_deleted", "", _detail(record, actor))
+            return record
 
-        await self._store.write(write)
+        record = await self._store.write(write)
         if not record.folder and record.binding is None:
             await asyncio.to_thread(shutil.rmtree, self.folder(record), ignore_errors=True)
         await self.sweep()
@@ -278,7 +309,7 @@ class Catalog:
         )
         try:
             await asyncio.to_thread(make_private_dir, self.place)
-            kept = await reading.read(order, tell)
+            kept = await reading.read(order, self.watched(tell))
             if binding.mark is not None:
                 await self._sources.check(binding.path, binding.mark)
             return await self.keep(record, folder, kept)
@@ -331,7 +362,7 @@ class Catalog:
             await self._store.write(write)
 
     async def _uses(self, prefix: str = "") -> list[Use]:
-        rows = await self._store.read(lambda store: store.documents(USES, prefix, limit=MAX_TABLES))
+        rows = await self._store.read(lambda store: store.documents(USES, prefix, limit=ALL))
         return [Use.model_validate_json(row.document) for row in rows]
 
     async def _has_ended(self, job: str) -> bool:
@@ -347,6 +378,8 @@ def _adopted(folder: Path, draft: Path) -> Kept:
     draft.mkdir(mode=0o700)
     for file in folder.iterdir():
         if file.suffix in (".npy", ".json"):
+            if file.is_symlink():
+                raise DataError(f"{file} is a symbolic link; a table in partyd's own columns has none")
             try:
                 (draft / file.name).hardlink_to(file)
             except OSError:
@@ -362,15 +395,41 @@ def _read(document: bytes) -> TableRecord:
     return TableRecord.model_validate(fields)
 
 
-def _packed(record: TableRecord) -> bytes:
-    return record.model_dump_json().encode()
+def _found(store: Reader, namespace: str, name: str) -> TableRecord:
+    found = store.document(TABLES, f"{namespace}/{name}")
+    if found is None:
+        raise TableMissing(f"there is no table {namespace}/{name}; upload it with: flow data upload")
+    return _read(found)
+
+
+def _write(store: Transaction, record: TableRecord, event: str, actor: str) -> TableRecord:
+    store.put_document(TABLES, record.key, record.model_dump_json().encode())
+    store.append_event(event, "", _detail(record, actor))
+    return record
+
+
+def _detail(record: TableRecord, actor: str) -> bytes:
+    return json.dumps({"table": record.key, "digest": record.digest, "by": actor}).encode()
 
 
 def _settle(folder: Path, final: Path) -> None:
+    """Give a folder its name, on the disk before any record says so; an equal one stays, a damaged one goes."""
     if final.exists():
-        shutil.rmtree(folder, ignore_errors=True)
-    else:
-        folder.rename(final)
+        if _sizes(folder) == _sizes(final):
+            shutil.rmtree(folder, ignore_errors=True)
+            return
+        shutil.rmtree(final)
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    sync_dir(folder)
+    folder.rename(final)
+    sync_dir(final.parent)
+    sync_dir(final.parent.parent)
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_size for path in folder.iterdir()}
 
 
 def _remove(place: Path, pattern: str) -> None:

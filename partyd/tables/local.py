@@ -7,10 +7,11 @@ failed; what it had half written is gone.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -20,8 +21,8 @@ import structlog
 from pydantic import BaseModel, ConfigDict
 
 from partyd.data.formats import Format
-from partyd.data.orders import ExportOrder
-from partyd.errors import DataError, JobError, PartydError
+from partyd.data.orders import ExportOrder, inner_draft
+from partyd.errors import DataError, JobError, PartydError, StoreError
 from partyd.jobs.ports import JobStore, Transaction
 from partyd.layout import make_private_dir
 from partyd.tables import reading
@@ -33,6 +34,9 @@ log = structlog.get_logger()
 
 LOCAL_JOBS = "local_job"
 MAX_KEPT = 1000
+MAX_WAITING = 1000
+FORGET_EVERY = 100
+"""Ends, until old jobs are forgotten again."""
 INTERRUPTED = "the daemon was restarted while this ran; nothing was kept, so start it again"
 
 
@@ -125,7 +129,7 @@ class Upload:
                 shown_as=self.shown_as,
             )
             await asyncio.to_thread(make_private_dir, folder.parent)
-            kept = await reading.read(order, tell)
+            kept = await reading.read(order, catalog.watched(tell))
             return await catalog.keep(self.record.model_copy(update={"job": job.job_id}), folder, kept, job.actor)
         finally:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
@@ -158,10 +162,7 @@ class Transform:
         update: dict[str, object] = {"namespace": self.record.namespace, "name": self.record.name, "job": job.job_id}
         update |= {"created_at": self.record.created_at, "is_disabled": False}
         tell(Progress(source.count, source.count, source.count))
-        made = source.model_copy(update=update)
-        await catalog.put(made, "table_uploaded", job.actor)
-        await catalog.sweep()
-        return made
+        return await catalog.put_again(source.model_copy(update=update), catalog.folder(source), job.actor)
 
     def clear(self) -> None:
         """Leave nothing behind."""
@@ -175,21 +176,32 @@ class Download:
     target: Path
     is_archive: bool = False
     has_header: bool = True
+    token: str = field(default_factory=lambda: secrets.token_hex(4))
+    """Part of the draft's name: two downloads into one file write two drafts."""
 
     component = "download"
+
+    @property
+    def draft(self) -> Path:
+        """Where the file is written before it takes its name."""
+        return self.target.with_name(f".{self.target.name}.{self.token}.partial")
 
     async def run(self, catalog: Catalog, job: LocalJob, tell: reading.Tell) -> None:
         """Do it; nothing new is stored."""
         del job
         record = await catalog.read_bound(self.record, tell=tell)
         order = ExportOrder(
-            folder=catalog.folder(record), target=self.target, is_archive=self.is_archive, has_header=self.has_header
+            folder=catalog.folder(record),
+            target=self.target,
+            draft=self.draft,
+            is_archive=self.is_archive,
+            has_header=self.has_header,
         )
         await reading.write(order, tell)
 
     def clear(self) -> None:
         """Leave nothing half written behind."""
-        for path in self.target.parent.glob(f".{self.target.name}.partial*"):
+        for path in (self.draft, inner_draft(self.draft)):
             path.unlink(missing_ok=True)
 
 
@@ -221,6 +233,7 @@ class LocalJobs:
         self._clock = clock
         self.share: Share | None = None
         self._live: dict[str, _Live] = {}
+        self._ended = 0
         self._group: asyncio.TaskGroup | None = None
 
     def catalog(self, address: Address) -> Catalog:
@@ -239,7 +252,7 @@ class LocalJobs:
                         LocalStatus.FAILED, reason=INTERRUPTED, code="interrupted", ended_at=self._clock()
                     )
                     await _keep(store, ended)
-            await _forget(store, [job.job_id for job in jobs[MAX_KEPT:]])
+            await _forget(store)
 
     async def run(self) -> None:
         """Carry jobs out until cancelled."""
@@ -251,9 +264,11 @@ class LocalJobs:
                 self._group = None
 
     async def start(self, address: Address, work: Work, actor: str = "") -> LocalJob:
-        """Begin a job and return it; raises JobError while the daemon stops."""
+        """Begin a job and return it; raises JobError while the daemon stops or has too many."""
         if self._group is None:
             raise JobError("the daemon is starting or stopping and takes no local job; ask again in a moment")
+        if len(self._live) >= MAX_WAITING:
+            raise JobError(f"{len(self._live)} local jobs run or wait already; ask again when some have ended")
         now = self._clock()
         job = LocalJob(
             job_id=datetime.fromtimestamp(now, UTC).strftime("%Y%m%d%H%M%S%f") + f"{secrets.randbelow(1000):03d}",
@@ -324,17 +339,25 @@ class LocalJobs:
             if not live.is_stopped:
                 raise  # the daemon stops: the next one finds this job unfinished
             await self._end(store, live, LocalStatus.CANCELED, reason="stopped by its owner", code="canceled")
-        except (PartydError, OSError, ExceptionGroup) as error:
+        except (PartydError, OSError, ValueError, ExceptionGroup) as error:
             reason, code = _reason(error)
             log.warning("local_job_failed", job=live.job.job_id, component=live.job.component, reason=reason)
             await self._end(store, live, LocalStatus.FAILED, reason=reason, code=code)
         finally:
-            live.work.clear()
+            with contextlib.suppress(OSError):  # then `recover` or the next download removes it
+                live.work.clear()
             live.ended.set()
             self._live.pop(live.job.job_id, None)
 
     async def _end(self, store: JobStore, live: _Live, status: LocalStatus, **updates: object) -> None:
-        await self._move(store, live, status, ended_at=self._clock(), **updates)
+        live.job = live.job.moved(status, ended_at=self._clock(), **updates)
+        self._ended += 1
+        try:
+            await _keep(store, live.job, is_vital=True)
+            if self._ended % FORGET_EVERY == 0:
+                await _forget(store)
+        except StoreError as error:  # a disk without room must not end the daemon with the job
+            log.error("local_job_end_not_kept", job=live.job.job_id, status=status.value, error=str(error))
 
     async def _move(self, store: JobStore, live: _Live, status: LocalStatus, **updates: object) -> None:
         live.job = live.job.moved(status, **updates)
@@ -352,25 +375,29 @@ def _tell(live: _Live, progress: Progress) -> None:
     )
 
 
-def _reason(error: PartydError | OSError | ExceptionGroup[Exception]) -> tuple[str, str]:
+def _reason(error: PartydError | OSError | ValueError | ExceptionGroup[Exception]) -> tuple[str, str]:
     if isinstance(error, PartydError):
         return str(error), error.code
     if isinstance(error, OSError):
         return f"{error.strerror or error}: see the daemon's disk", "io"
-    return "; ".join(str(one) for one in error.exceptions)[:4000], "internal"
+    found = error.exceptions if isinstance(error, ExceptionGroup) else (error,)
+    return "; ".join(str(one) for one in found)[:4000], "internal"
 
 
-async def _keep(store: JobStore, job: LocalJob) -> None:
+async def _keep(store: JobStore, job: LocalJob, *, is_vital: bool = False) -> None:
     packed = job.model_dump_json().encode()
-    await store.write(lambda writer: writer.put_document(LOCAL_JOBS, job.job_id, packed))
+    await store.write(lambda writer: writer.put_document(LOCAL_JOBS, job.job_id, packed), is_vital=is_vital)
 
 
-async def _forget(store: JobStore, jobs: Sequence[str]) -> None:
+async def _forget(store: JobStore) -> None:
+    """Forget the oldest jobs that have ended, above those that are kept."""
+    old = [job.job_id for job in (await _kept(store))[MAX_KEPT:] if job.is_ended]
+
     def forget(writer: Transaction) -> None:
-        for job in jobs:
+        for job in old:
             writer.delete_document(LOCAL_JOBS, job)
 
-    if jobs:
+    if old:
         await store.write(forget)
 
 

@@ -14,7 +14,7 @@ import structlog
 from pydantic import BaseModel, ValidationError
 
 from partyd.data.orders import REFUSED, ExportOrder, Kept, Order
-from partyd.errors import DataError
+from partyd.errors import DataError, PartydError
 
 log = structlog.get_logger()
 
@@ -76,15 +76,17 @@ async def _run(module: Literal["ingest", "export"], order: BaseModel, tell: Tell
             last = group.create_task(_listen(process, tell))
             said = group.create_task(_last_words(process))
         status = await process.wait()
+    except ExceptionGroup as group:
+        raise next((error for error in group.exceptions if isinstance(error, PartydError)), group) from group
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    if status == REFUSED:
+    if status == REFUSED and said.result():
         raise DataError(said.result())
     if status:
         log.error("table_process_died", module=module, status=status, said=said.result())
-        raise DataError(f"the process that had the table in hand died (status {status}); see the daemon's log")
+        raise DataError(f"the process that had the table in hand ended with status {status}; see the daemon's log")
     return last.result()
 
 

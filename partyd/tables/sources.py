@@ -48,10 +48,9 @@ class Sources:
 
     def path(self, text: str, *, must_exist: bool = True) -> Path:
         """Return a path under one of the site's roots; raises DataError, which says the same for all others."""
-        given = Path(text).expanduser()
         base = Path.cwd() if self._any_file else self._roots[0]
         try:
-            path = (base / given).resolve(strict=False)
+            path = (base / Path(text).expanduser()).resolve(strict=False)
             exists = path.exists()
         except (OSError, RuntimeError, ValueError) as error:
             raise DataError(f"{text[:200]!r} is no path") from error

@@ -20,6 +20,8 @@ from partyd.wire.card import PROTO_MAX, PROTO_MIN
 from partyd.wire.frame import MAX_FRAME
 from partyd.wire.strict import U8, U16, U32, U64, Fields, Limits, Value, pack, unpack
 
+CONTRACTS: Final = "contracts"
+"""The feature of a daemon that runs jobs under signed contracts; without it the two share a wire and no jobs."""
 ID_BYTES: Final = 16
 LEAST_MAX_FRAME: Final = 1024
 _HELLO_FIELDS: Final = 7

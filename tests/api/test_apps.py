@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from partyd.api import appbook
 from partyd.api.appbook import AppBook
+from partyd.api.replies import Refusal
 from tests.api.frame import OWNER, Api, on_api
 
 
@@ -91,5 +93,31 @@ def test_a_request_that_does_not_fit_makes_nothing(tmp_path: Path, body: dict[st
     async def work(api: Api) -> None:
         assert (await api.post("/v2/app/client/create", body, OWNER))[0] == 400
         assert (await api.get("/v2/app/client/query", OWNER))[1]["data"] == []
+
+    on_api(tmp_path, work)
+
+
+def test_an_app_that_is_deleted_meanwhile_gets_no_role(tmp_path: Path) -> None:
+    async def work(api: Api) -> None:
+        made = (await api.post("/v2/app/client/create", {"app_name": "Anna"}))[1]["data"]
+        asked = {"app_id": made["app_id"]}
+        (_, gone), (status, _) = await asyncio.gather(
+            api.post("/v2/app/client/delete", asked), api.post("/v2/permission/grant", asked | {"role": "admin"})
+        )
+        assert gone["data"] == {"status": True}
+        assert status in (200, 404)
+        assert (await api.get("/v2/app/client/query", **asked))[1]["data"] == []
+
+    on_api(tmp_path, work)
+
+
+def test_a_role_for_an_app_that_was_deleted_just_now_is_refused(tmp_path: Path) -> None:
+    async def work(api: Api) -> None:
+        book = AppBook(lambda: api.site.node().store)
+        app = await book.create("Anna", "client")
+        await book.delete([app])
+        with pytest.raises(Refusal, match="no app"):
+            await book.set_role(app, "admin")
+        assert await book.listing() == []
 
     on_api(tmp_path, work)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from partyd import signing
-from partyd.api.auth import FATE_HEADERS
+from partyd.api.auth import FATE_HEADERS, LOWERED_HEADER
 from partyd.errors import ConfigError
 from tests.api.frame import NOW, OWNER, TOKEN, Api, Doors, on_api, raw
 
@@ -399,3 +399,21 @@ def test_fates_own_client_signs_as_we_check(tmp_path: Path) -> None:
         made["Signature"]
         == hashlib.md5((hashlib.md5(b"123bob12341700000000000").hexdigest() + "tok").encode()).hexdigest()
     )
+
+
+@pytest.mark.parametrize(("said", "status"), [("VIEWER", 403), ("OPERATOR", 403), ("ADMIN", 200), ("nonsense", 200)])
+def test_the_owner_can_ask_with_the_rights_of_somebody_else(tmp_path: Path, said: str, status: int) -> None:
+    async def work(api: Api) -> None:
+        assert (await api.get("/v2/app/client/query", {LOWERED_HEADER: said}))[0] == status
+
+    on_api(tmp_path, work)
+
+
+def test_nobody_rises_by_asking_for_it(tmp_path: Path) -> None:
+    async def work(api: Api) -> None:
+        app = await api.app_of("viewer")
+        target = "/v2/app/client/query"
+        assert (await api.get(target, api.signed(app, "GET", target) | {LOWERED_HEADER: "ADMIN"}))[0] == 403
+        assert (await api.get(target, {LOWERED_HEADER: "ADMIN"}))[0] == 401
+
+    on_api(tmp_path, work, token=True)

@@ -221,3 +221,64 @@ def test_a_table_is_written_on_the_daemons_machine(tmp_path: Path) -> None:
             assert (await api.post("/v2/data/component/download", namespace="n", name="t", path=path))[0] == 400
 
     on_tables(tmp_path, work)
+
+
+def _part(name: str, value: str, filename: str = "") -> bytes:
+    named = f'form-data; name="{name}"' + (f'; filename="{filename}"' if filename else "")
+    return f"--x\r\nContent-Disposition: {named}\r\n\r\n{value}\r\n".encode()
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [_part("file", TEXT, "a.csv"), _part("file", TEXT, "b.csv"), _part("head", "1"), _part("meta", "{}")],
+        [_part("file", TEXT, "a.csv"), _part("head", "1"), _part("head", "1"), _part("meta", "{}")],
+        [_part("file", TEXT, "a.csv"), _part("head", "1"), _part("meta", '{"sample_id_name": "\\ud800"}')],
+        [_part("file", TEXT, "a.csv"), _part("head", "1"), _part("meta", "[" * 100_000)],
+        [_part("file", TEXT, "a.csv"), *(_part(f"f{i}", "1") for i in range(70))],
+    ],
+)
+def test_a_form_with_too_much_in_it_is_400(tmp_path: Path, parts: list[bytes]) -> None:
+    async def work(api: TablesApi) -> None:
+        kind = {"Content-Type": "multipart/form-data; boundary=x"}
+        body = b"".join(parts) + b"--x--\r\n"
+        async with api.http.post("/v2/data/component/upload/file", data=body, headers=kind) as reply:
+            assert reply.status == 400, await reply.text()
+        assert list((api.state_dir / "uploads").iterdir()) == []
+
+    on_tables(tmp_path, work)
+
+
+def test_a_stream_for_somebody_else_leaves_nothing_behind(tmp_path: Path) -> None:
+    async def work(api: TablesApi) -> None:
+        status, reply = await api.upload(TEXT, role="host", party_id="1")
+        assert status == 404, reply
+        assert list(api.state_dir.glob("uploads/*")) == []
+
+    on_tables(tmp_path, work)
+
+
+def test_a_home_that_nobody_has_is_400(tmp_path: Path) -> None:
+    async def work(api: TablesApi) -> None:
+        status, reply = await api.post(
+            "/v2/data/component/upload", file="~nobody_at_all/x.csv", namespace="n", name="t"
+        )
+        assert status == 400, reply
+        assert "is no path" in reply["message"]
+
+    on_tables(tmp_path, work)
+
+
+def test_a_download_replaces_csv_files_alone(tmp_path: Path) -> None:
+    async def work(api: TablesApi) -> None:
+        await api.upload(TEXT)
+        keep = api.data_dir / "settings.toml"
+        keep.write_text("mine")
+        asked = {"namespace": "n", "name": "t"}
+        status, reply = await api.post("/v2/data/component/download", path="settings.toml", **asked)
+        assert (status, keep.read_text()) == (400, "mine"), reply
+        for _ in range(2):
+            answer = await api.post("/v2/data/component/download", path="out.csv", **asked)
+            assert (await api.ended(answer)).status is LocalStatus.SUCCESS
+
+    on_tables(tmp_path, work)

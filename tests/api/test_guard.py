@@ -118,6 +118,19 @@ def test_a_packed_body_is_not_taken(tmp_path: Path, encoding: str, body: bytes) 
     on_api(tmp_path, work, [Doors()])
 
 
+def test_a_second_packing_does_not_hide_behind_the_first(tmp_path: Path) -> None:
+    async def work(api: Api) -> None:
+        body = gzip.compress(b"{}")
+        head = (
+            f"POST /v2/door/admin HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\nConnection: close\r\n"
+        )
+        packed = "Content-Encoding: identity\r\nContent-Encoding: gzip\r\n\r\n"
+        answer = await raw(api, (head + packed).encode() + body)
+        assert answer.split(b" ")[1] in (b"400", b"415")
+
+    on_api(tmp_path, work, [Doors()])
+
+
 class Forms:
     """Reads a form, part by part."""
 

@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 import yaml
 
+from partyd.models import archive as archive_module
 from tests.api.frame import form
 from tests.api.shopfront import MODEL, SCALED, Front, at_front
 
@@ -84,6 +85,10 @@ def test_a_relative_path_is_below_the_daemons_exports(tmp_path: Path) -> None:
         status, reply = await api.post("/v2/model/export", of(job, path="./model/"))
         assert status == 200
         assert Path(reply["data"]["path"]).is_relative_to(api.node.settings.state_dir / "exports")
+        for inside in ("identity", "conf/sources", "models/x"):
+            there = str(api.node.settings.state_dir / inside)
+            status, reply = await api.post("/v2/model/export", of(job, path=there))
+            assert (status, Path(there, "x").exists()) == (400, False), reply
         status, reply = await api.post("/v2/model/export", of(job, path="../../x"))
         assert status == 400
         assert "absolute" in reply["message"]
@@ -104,6 +109,28 @@ def changed(content: bytes, edit: dict[str, bytes | None], add: dict[str, bytes]
     return target.getvalue()
 
 
+def torn(content: bytes, name: str) -> bytes:
+    """Break the packed bytes of one file."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        begin = archive.getinfo(name).header_offset + 30 + len(name)
+    return content[:begin] + b"\xff\xff\xff" + content[begin + 3 :]
+
+
+def with_long_directory(content: bytes) -> bytes:
+    """Say that the directory at the end is larger than any model's."""
+    end = content.rindex(b"PK\x05\x06")
+    return content[: end + 12] + (archive_module.MAX_DIRECTORY_BYTES + 1).to_bytes(4, "little") + content[end + 16 :]
+
+
+def packed_as(content: bytes, kind: int) -> bytes:
+    """Pack an archive's files in another way."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as whole, zipfile.ZipFile(target, "w", kind) as again:
+        for info in whole.infolist():
+            again.writestr(info.filename, whole.read(info))
+    return target.getvalue()
+
+
 def test_an_archive_that_is_not_whole_or_not_ours_is_refused_and_nothing_is_kept(tmp_path: Path) -> None:
     async def scene(api: Front) -> None:
         job = await api.run(SCALED)
@@ -111,7 +138,11 @@ def test_an_archive_that_is_not_whole_or_not_ours_is_refused_and_nothing_is_kept
         inside = "scale_0/output_model.json"
         manifest = json.loads(zipfile.ZipFile(io.BytesIO(whole)).read("manifest.json"))
         manifest["tasks"][0]["files"][0]["name"] = "../../evil.json"
-        newer = {**json.loads(zipfile.ZipFile(io.BytesIO(whole)).read("manifest.json")), "format_version": 99}
+        plain = json.loads(zipfile.ZipFile(io.BytesIO(whole)).read("manifest.json"))
+        newer = {**plain, "format_version": 99}
+        no_job = {**plain, "job": {**plain["job"], "spec": {"dag": 5}}}
+        no_time = {**plain, "job": {**plain["job"], "created_at": float("nan")}}
+        twice = {**plain, "tasks": plain["tasks"] * 2}
         bad = {
             "not a zip": b"hello", "empty": b"", "cut off": whole[: len(whole) // 2],
             "another content": changed(whole, {inside: b"{}"}),
@@ -120,6 +151,12 @@ def test_an_archive_that_is_not_whole_or_not_ours_is_refused_and_nothing_is_kept
             "a path out": changed(whole, {"manifest.json": json.dumps(manifest).encode()}),
             "no manifest": changed(whole, {"manifest.json": None}),
             "a strange manifest": changed(whole, {"manifest.json": b"[]"}),
+            "no job": changed(whole, {"manifest.json": json.dumps(no_job).encode()}),
+            "no time": changed(whole, {"manifest.json": json.dumps(no_time).encode()}),
+            "a task twice": changed(whole, {"manifest.json": json.dumps(twice).encode()}),
+            "a broken stream": torn(whole, inside),
+            "too much to list": with_long_directory(whole),
+            "another packing": packed_as(whole, zipfile.ZIP_LZMA),
             "a newer form": changed(whole, {"manifest.json": json.dumps(newer).encode()}),
         }  # fmt: skip
         for what, content in bad.items():
@@ -127,6 +164,7 @@ def test_an_archive_that_is_not_whole_or_not_ours_is_refused_and_nothing_is_kept
             assert status == 400, what
             assert len(reply["message"]) > 20, what
         assert await api.data("/v2/model/query", model_id="copy") == []
+        assert len(await api.data("/v2/model/query")) == 1
         assert list((api.node.settings.state_dir / "uploads").iterdir()) == []
 
     at_front(tmp_path, scene)

@@ -167,6 +167,21 @@ def test_a_stored_table_is_shared_with_all_or_with_the_named_one(tmp_path: Path)
     assert [path for _, path, _, _ in requests] == ["/v2/table/bind/path"] * 2
 
 
+def test_a_bound_table_is_shared_with_all_unless_a_party_is_named(tmp_path: Path) -> None:
+    asked = {"namespace": "n", "name": "t", "path": "/data/t.csv"}
+
+    async def talk(client: Client, _siblings: Siblings, seen: Seen) -> None:
+        async with client.post("/v2/table/bind/path", json=asked) as reply:
+            assert await reply.json() == {"answered_by": "own"}
+        assert [json.loads(body) for _, _, _, body in seen.requests] == [asked]
+        async with client.post("/v2/table/bind/path", json=asked | {"role": "guest", "party_id": "9999"}) as reply:
+            assert reply.status == 200
+        async with client.post("/v2/table/bind/path", json=asked | {"name": "refused"}) as reply:
+            assert "10000/host did not take the table n/refused" in await reply.text()
+
+    assert len(ask(tmp_path, talk).requests) == 2
+
+
 def test_a_sibling_that_takes_no_table_is_named(tmp_path: Path) -> None:
     async def talk(_client: Client, siblings: Siblings, _seen: Seen) -> None:
         with pytest.raises(DataError, match=r"10000/host did not take the table n/refused.*no room"):

@@ -130,5 +130,5 @@ def test_init_with_a_file_leaves_the_settings_there(partyd: Partyd, tmp_path: Pa
     answer = partyd("init", "--config", file)
     assert f"configuration: {file} (kept)" in answer.out
     assert f"partyd --config {file} doctor" in answer.out
-    assert not list((tmp_path / "s" / "conf").iterdir())
+    assert [path.name for path in (tmp_path / "s" / "conf").iterdir()] == ["policy.toml"]
     assert partyd("--config", file, "identity", "show").status == 0

@@ -36,7 +36,12 @@ def state(partyd: Partyd, tmp_path: Path) -> Path:
 
 def test_a_backup_comes_back_whole(partyd: Partyd, state: Path, tmp_path: Path) -> None:
     shown = partyd(*US, "identity", "show").out
-    for file in ("tables/demo/breast/schema.json", "jobs/1/psi_0/guest/metric.json", "backups/20270115T140000Z/x"):
+    for file in (
+        "tables/demo/breast/schema.json",
+        "jobs/1/psi_0/guest/metric.json",
+        "models/1/0/lr_0/model.json",
+        "backups/20270115T140000Z/x",
+    ):
         (state / file).parent.mkdir(parents=True)
         (state / file).write_text("{}")
     assert partyd(*US, "backup", tmp_path / "b").status == 0

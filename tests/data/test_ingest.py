@@ -63,7 +63,7 @@ def table_in(folder: Path) -> Table:
 
 def test_a_table_is_written_as_the_csv_that_it_came_from(tmp_path: Path) -> None:
     table_in(tmp_path)
-    order = ExportOrder(folder=tmp_path / "table", target=tmp_path / "out.csv")
+    order = ExportOrder(folder=tmp_path / "table", target=tmp_path / "out.csv", draft=tmp_path / ".out.csv.partial")
     assert run("export", order.model_dump_json()).returncode == 0
     rows = list(csv.reader(io.StringIO((tmp_path / "out.csv").read_text())))
     assert rows == [["id", "phone", "y", "a,b"], ["u", "p", "1", "0.1"], ["v", 'q"', "0", ""]]
@@ -74,7 +74,9 @@ def test_a_table_is_written_as_the_csv_that_it_came_from(tmp_path: Path) -> None
 def test_an_archive_is_fates(tmp_path: Path) -> None:
     table_in(tmp_path)
     target = tmp_path / "out.tar.gz"
-    order = ExportOrder(folder=tmp_path / "table", target=target, is_archive=True, has_header=False)
+    order = ExportOrder(
+        folder=tmp_path / "table", target=target, draft=tmp_path / ".draft", is_archive=True, has_header=False
+    )
     assert export(order, lambda *_: None) == target.stat().st_size
     with tarfile.open(target) as archive:
         assert archive.getnames() == ["data/0.csv", "data/0.meta"]
@@ -89,7 +91,7 @@ def test_an_archive_is_fates(tmp_path: Path) -> None:
 
 
 def test_export_says_why_not(tmp_path: Path) -> None:
-    order = ExportOrder(folder=tmp_path / "gone", target=tmp_path / "out.csv")
+    order = ExportOrder(folder=tmp_path / "gone", target=tmp_path / "out.csv", draft=tmp_path / ".out.csv.partial")
     done = run("export", order.model_dump_json())
     assert (done.returncode, done.stderr.count("\n")) == (REFUSED, 1)
     with pytest.raises(DataError, match="upload it again"):

@@ -204,3 +204,20 @@ def test_a_real_mariadb(tmp_path: Path) -> None:
                 read(tmp_path, server.url, query=query)
             assert "a-secret-word" not in str(error.value)
         assert read(tmp_path, server.url, query="SELECT id, a FROM users WHERE y = 1")[1].count == 15_000
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT 1) AS a INTO OUTFILE '/tmp/x' -- ",
+        "SELECT 1) AS a /*!50000INTO OUTFILE '/tmp/x'*/ -- ",
+        "SELECT 1 AS id\nInTo\tcopy",
+    ],
+)
+def test_a_query_that_would_write_is_refused(tmp_path: Path, sqlite: str, query: str) -> None:
+    with pytest.raises(DataError, match="leave INTO out"):
+        read(tmp_path, sqlite, query=query)
+
+
+def test_a_name_with_into_in_it_is_a_name(tmp_path: Path, sqlite: str) -> None:
+    assert len(read(tmp_path, sqlite, query="SELECT id, age AS pinto_into_x FROM users")[0]) == 3

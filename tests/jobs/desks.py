@@ -18,7 +18,7 @@ from partyd.dag.spec import JobSpec, read_dag
 from partyd.errors import StoreFull
 from partyd.federation.office import PostOffice
 from partyd.governance import contract as contracts
-from partyd.governance.contract import PartyTerms
+from partyd.governance.contract import PartyTerms, Run
 from partyd.governance.policy import Verdict, VerdictKind
 from partyd.jobs.conductor import Conductor
 from partyd.jobs.control import ContractDraft, JobEnd, JobOffer, JobStart, SlotRequest
@@ -136,7 +136,8 @@ async def desk(folder: Path, me: Address = HOST) -> AsyncIterator[Desk]:
     office = PostOffice(
         me, store, Wire(random.Random(1)), Seen().watch(), outbox_quota_bytes=1 << 20, inbox_quota_bytes=1 << 20
     )
-    office.links.update(dict.fromkeys((a for a in (GUEST, HOST, OTHER) if a != me), SimpleNamespace(is_suspect=False)))  # type: ignore[arg-type]
+    link = SimpleNamespace(is_suspect=False, features=None)
+    office.links.update(dict.fromkeys((a for a in (GUEST, HOST, OTHER) if a != me), link))  # type: ignore[arg-type]
     office.dispatch = lambda *_: None  # type: ignore[method-assign]
     office._grant = lambda *_: None  # type: ignore[method-assign]
     runner = Runner(folder / "tasks")
@@ -181,12 +182,19 @@ def end(status: str = "failed", **changes: Any) -> JobEnd:
     return JobEnd(**{**values, **changes})
 
 
-def draft(job: str = "job1", spec_: JobSpec | None = None, terms: PartyTerms | None = None) -> ContractDraft:
+def draft(
+    job: str = "job1",
+    spec_: JobSpec | None = None,
+    terms: PartyTerms | None = None,
+    run: int = 0,
+    versions: dict[str, int] | None = None,
+) -> ContractDraft:
     """Return the contract of an offered job, as its initiator makes it."""
     job_spec = spec_ or spec()
     answers = dict.fromkeys(job_spec.dag.addresses(), terms or PartyTerms())
-    text = contracts.build(job, job_spec, COMPONENTS, answers, initiator=GUEST)
-    return ContractDraft(contract=text, signature=SIGNATURE)
+    which = Run(run, versions or {})
+    text = contracts.build(job, job_spec, COMPONENTS, answers, initiator=GUEST, run=which)
+    return ContractDraft(run=run, contract=text, signature=SIGNATURE)
 
 
 def start(spec_: JobSpec | None = None) -> JobStart:

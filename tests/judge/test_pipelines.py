@@ -22,6 +22,10 @@ def test_psi(judge: Judge) -> None:
     assert {"id", "y", "x0"} <= set(found["columns"])
 
 
+def test_dataframe_transformer_of_bound_files(judge: Judge) -> None:
+    assert judge.pipeline("dataframe_transformer") == {"rows": COMMON_ROWS}
+
+
 def test_data_split(judge: Judge) -> None:
     rows = judge.pipeline("data_split")["rows"]
     assert sum(rows["data_split_0"].values()) == COMMON_ROWS

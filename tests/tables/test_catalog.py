@@ -8,18 +8,20 @@ import os
 import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from partyd.config import DataSettings
 from partyd.data.formats import Format
 from partyd.data.ingest import ingest
-from partyd.data.orders import Order
+from partyd.data.orders import Kept, Order
 from partyd.data.table import Table
-from partyd.errors import DataError
+from partyd.errors import DataError, StoreFull
 from partyd.layout import Layout
 from partyd.store import Store
 from partyd.store.space import SpaceLimits
+from partyd.tables import reading
 from partyd.tables.catalog import TABLES, Binding, Catalog, TableDisabled, TableMissing, TableRecord
 from partyd.tables.sources import Sources
 from partyd.types import GUEST
@@ -324,3 +326,109 @@ def test_sources_are_the_sites_own(tmp_path: Path) -> None:
             assert "secret" not in str(error.value)
 
     on_catalog(tmp_path, work, settings=DataSettings(sources_dir=tmp_path / "sources"))
+
+
+def test_a_table_that_is_replaced_while_it_is_disabled_keeps_its_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(catalog: Catalog, store: Store) -> None:
+        await stored(catalog, "id,a\nold,1\n")
+        read = store.read
+
+        async def replaced_meanwhile(do: Any) -> Any:
+            found = await read(do)
+            monkeypatch.setattr(store, "read", read)
+            await stored(catalog, "id,a\nnew,1\n")
+            return found
+
+        monkeypatch.setattr(store, "read", replaced_meanwhile)
+        await catalog.disable("n", "t", is_disabled=True)
+        monkeypatch.setattr(store, "read", read)
+        record = await catalog.find("n", "t")
+        assert (record.is_disabled, len(Table.load(catalog.folder(record)))) == (True, 1)
+
+    on_catalog(tmp_path, work)
+
+
+@pytest.mark.parametrize("what", ["deleted", "bound anew", "disabled"])
+def test_a_bound_table_that_changes_while_it_is_read(
+    tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(catalog: Catalog, _: Store) -> None:
+        file, other = tmp_path / "data" / "t.csv", tmp_path / "data" / "u.csv"
+        file.write_text("id,a\nu,1\n")
+        other.write_text("id,a\nv,1\n")
+        record = await bound(catalog, file)
+        read = reading.read
+
+        async def slow(order: Order, tell: reading.Tell) -> Kept:
+            kept = await read(order, tell)
+            if what == "deleted":
+                await catalog.delete("n", "b")
+            elif what == "bound anew":
+                await bound(catalog, other)
+            else:
+                await catalog.disable("n", "b", is_disabled=True)
+            return kept
+
+        monkeypatch.setattr(reading, "read", slow)
+        if what == "disabled":
+            assert (await catalog.read_bound(record)).is_disabled
+            assert (await catalog.find("n", "b")).is_disabled
+            return
+        with pytest.raises(DataError, match="bound anew or deleted while it was read"):
+            await catalog.read_bound(record)
+        assert [one.digest for one in await catalog.records()] == ([""] if what == "bound anew" else [])
+        await catalog.sweep()
+        assert folders(catalog) == []
+
+    on_catalog(tmp_path, work)
+
+
+def test_a_table_is_on_the_disk_before_its_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(catalog: Catalog, store: Store) -> None:
+        synced: set[str] = set()
+        fsync, write = os.fsync, store.write
+
+        def noted(handle: int) -> None:
+            synced.add(Path(f"/proc/self/fd/{handle}").readlink().name)
+            fsync(handle)
+
+        async def checked(do: Any) -> Any:
+            assert {"schema.json", "features.npy", "ids.npy", catalog.place.name} <= synced
+            return await write(do)
+
+        monkeypatch.setattr(os, "fsync", noted)
+        monkeypatch.setattr(store, "write", checked)
+        made = await stored(catalog, "id,a\nu,1\n")
+        (catalog.folder(made) / "schema.json").write_text("")
+        again = await stored(catalog, "id,a\nu,1\n")
+        assert Table.load(catalog.folder(again)).ids.tolist() == [b"u"]
+
+    on_catalog(tmp_path, work)
+
+
+def test_reading_ends_before_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(catalog: Catalog, store: Store) -> None:
+        file = tmp_path / "data" / "t.csv"
+        file.write_text("id,a\nu,1\n")
+        record = await bound(catalog, file)
+        monkeypatch.setattr(store, "is_low", lambda: True)
+        with pytest.raises(StoreFull, match="free some space"):
+            await catalog.read_bound(record)
+        assert folders(catalog) == []
+
+    on_catalog(tmp_path, work)
+
+
+def test_a_folder_with_symbolic_links_is_not_adopted(tmp_path: Path) -> None:
+    async def work(catalog: Catalog, _: Store) -> None:
+        made = await stored(catalog, "id,a\nu,1\n")
+        folder = tmp_path / "data" / "columns"
+        Table.load(catalog.folder(made)).save(folder)
+        (folder / "ids.npy").rename(tmp_path / "elsewhere.npy")
+        (folder / "ids.npy").symlink_to(tmp_path / "elsewhere.npy")
+        with pytest.raises(DataError, match="symbolic link"):
+            await catalog.adopt(TableRecord(namespace="n", name="c"), folder)
+
+    on_catalog(tmp_path, work)

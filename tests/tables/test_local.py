@@ -6,17 +6,18 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from partyd.config import DataSettings
 from partyd.data.formats import Format
 from partyd.data.orders import Kept, Order
-from partyd.errors import DataError, JobError
+from partyd.errors import DataError, JobError, StoreFull
 from partyd.layout import Layout
 from partyd.store import Store
 from partyd.store.space import SpaceLimits
-from partyd.tables import reading
+from partyd.tables import local, reading
 from partyd.tables.catalog import Catalog, TableRecord
 from partyd.tables.local import (
     ENDS,
@@ -269,3 +270,94 @@ def test_a_process_that_dies_or_talks_nonsense_is_an_error(tmp_path: Path, monke
         monkeypatch.setattr("sys.executable", str(fake))
         with pytest.raises(DataError, match=words):
             asyncio.run(reading.read(Order(folder=tmp_path / "o")))
+
+
+def test_a_job_that_nobody_foresaw_to_fail_ends_and_the_others_go_on(tmp_path: Path) -> None:
+    async def away(*_: object) -> None:
+        raise ValueError("said the sibling")
+
+    async def work(jobs: LocalJobs, _: Catalog, __: Store) -> None:
+        jobs.share = away
+        failed = await jobs.wait((await jobs.start(BANK, upload(tmp_path / "t.csv"))).job_id)
+        assert (failed.status, failed.code) == (LocalStatus.FAILED, "internal")
+        jobs.share = None
+        good = await jobs.wait((await jobs.start(BANK, upload(tmp_path / "u.csv", name="u"))).job_id)
+        assert good.status is LocalStatus.SUCCESS
+
+    on_jobs(tmp_path, work)
+
+
+def test_a_full_disk_ends_the_job_and_not_the_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(jobs: LocalJobs, catalog: Catalog, store: Store) -> None:
+        write = store.write
+
+        async def refused(do: Any, *, is_vital: bool = False) -> Any:
+            if not (is_vital and has_reserve):
+                raise StoreFull("the disk is full")
+            return await write(do)
+
+        for has_reserve in (True, False):  # noqa: B007 - `refused` looks at it
+            job = await jobs.start(BANK, upload(tmp_path / "t.csv"))
+            monkeypatch.setattr(store, "write", refused)
+            ended = await jobs.wait(job.job_id)
+            monkeypatch.setattr(store, "write", write)
+            assert (ended.status, ended.code) == (LocalStatus.FAILED, "store_full")
+        again = await jobs.wait((await jobs.start(BANK, upload(tmp_path / "t.csv"))).job_id)
+        assert again.status is LocalStatus.SUCCESS
+        assert leftovers(tmp_path) == []
+
+    on_jobs(tmp_path, work)
+
+
+def test_only_the_latest_jobs_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "MAX_KEPT", 2)
+    monkeypatch.setattr(local, "FORGET_EVERY", 1)
+
+    async def work(jobs: LocalJobs, _: Catalog, __: Store) -> None:
+        made = [(await jobs.wait((await jobs.start(BANK, upload(tmp_path / "t.csv"))).job_id)).job_id for _ in range(4)]
+        assert [job.job_id for job in await jobs.listing()] == made[:1:-1]
+
+    on_jobs(tmp_path, work)
+
+
+def test_too_many_waiting_jobs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "MAX_WAITING", 1)
+
+    async def work(jobs: LocalJobs, _: Catalog, __: Store) -> None:
+        first = await jobs.start(BANK, upload(tmp_path / "t.csv"))
+        with pytest.raises(JobError, match="ask again"):
+            await jobs.start(BANK, upload(tmp_path / "u.csv", name="u"))
+        assert (await jobs.wait(first.job_id)).status is LocalStatus.SUCCESS
+
+    on_jobs(tmp_path, work)
+
+
+def test_two_downloads_into_one_file_do_not_meet(tmp_path: Path) -> None:
+    async def work(jobs: LocalJobs, catalog: Catalog, _: Store) -> None:
+        await jobs.wait((await jobs.start(BANK, upload(tmp_path / "t.csv", name="t*"))).job_id)
+        stale = tmp_path / ".out.csv.partial"
+        stale.write_text("of a daemon that was killed")
+        table, target = await catalog.find("n", "t*"), tmp_path / "out.csv"
+        both = [await jobs.start(BANK, Download(table, target)) for _ in range(2)]
+        assert {(await jobs.wait(job.job_id)).status for job in both} == {LocalStatus.SUCCESS}
+        assert target.read_text() == "id,a\nu,1.0\nv,2.0\n"
+        assert stale.exists()
+        assert leftovers(tmp_path) == []
+
+    on_jobs(tmp_path, work)
+
+
+def test_a_table_of_an_earlier_version_gets_another_name(tmp_path: Path) -> None:
+    async def work(jobs: LocalJobs, catalog: Catalog, _: Store) -> None:
+        made = await jobs.wait((await jobs.start(BANK, upload(tmp_path / "t.csv"))).job_id)
+        assert made.status is LocalStatus.SUCCESS
+        found = await catalog.find("n", "t")
+        old = tmp_path / "state" / "tables" / "n" / "old"
+        old.parent.mkdir(parents=True)
+        catalog.folder(found).rename(old)
+        await catalog.put(found.model_copy(update={"name": "old", "folder": ""}), "table_uploaded")
+        job = await jobs.wait((await jobs.start(BANK, Transform(record("new"), "n", "old"))).job_id)
+        assert job.status is LocalStatus.SUCCESS, job.reason
+        assert (catalog.folder(await catalog.find("n", "new")) / "schema.json").is_file()
+
+    on_jobs(tmp_path, work)

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from fate_client.pipeline import FateFlowPipeline
 from fate_client.pipeline.components.fate import PSI, Reader
+from fate_client.pipeline.utils import test_utils
 
-GUEST, HOST, ARBITER = "9999", "10000", "10000"
+PARTIES = test_utils.load_job_config(Path(__file__).with_name("config.yaml")).parties
+GUEST, HOST, ARBITER = PARTIES.guest[0], PARTIES.host[0], PARTIES.arbiter[0]
 NAMESPACE = "experiment"
 META = {
     "delimiter": ",",
