@@ -239,7 +239,8 @@ def test_what_else_is_done_with_tables(start: Start, capsys: pytest.CaptureFixtu
     assert run(["table", "query", *names, "-d", "true", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["preview"]["count"] == 9
     assert run(["table", "lineage", *names]) == 0
-    assert "J1      reader_0   1.5      false" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert all(word in out for word in ("J1", "reader_0", "1970-01-0", "false"))
     assert run(["table", "lineage", *names]) == 0
     assert run(["table", "disable", *names]) == 0
     assert run(["table", "enable", *names]) == 0

@@ -162,9 +162,10 @@ async def desk(folder: Path, me: Address = HOST) -> AsyncIterator[Desk]:
         assert running.cancelled(), running.exception()
 
 
-def spec(*parties: Address, tasks: int = 2) -> JobSpec:
+def spec(*parties: Address, tasks: int = 2, **conf: object) -> JobSpec:
     dag = {
         "parties": [{"role": p.role.label, "party_id": [p.party_id]} for p in parties or (GUEST, HOST, OTHER)],
+        "conf": conf,
         "tasks": {
             f"toy_{i}": {"component_ref": "toy_example", "dependent_tasks": [f"toy_{i - 1}"] if i else []}
             for i in range(tasks)

@@ -23,7 +23,7 @@ SUCCESS = {JobStatus.SUCCESS}
 
 
 def running(me: Address, *parties: Address) -> JobRecord:
-    return MACHINE.begin(record(me, spec(*parties)), 2.0).record
+    return MACHINE.begin(record(me, spec(*parties)).change(contract="c"), 2.0).record
 
 
 def tells(step: c.Step) -> list[tuple[Address, str]]:

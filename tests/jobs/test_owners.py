@@ -335,9 +335,10 @@ def test_ours_is_told_at_most_once_a_second(tmp_path: Path) -> None:
 def test_a_host_asks_its_table_and_says_why_a_job_waits(tmp_path: Path) -> None:
     async def work(desk_: Desk) -> None:
         await begin(desk_, "job1", spec(GUEST, HOST))
-        await desk_.bring(GUEST, "job2", offer(spec(GUEST, HOST)), "offer")
+        large = spec(GUEST, HOST, cores=6)
+        await desk_.bring(GUEST, "job2", offer(large), "offer")
         await desk_.all_consumed()
-        await desk_.bring(GUEST, "job2", draft("job2", spec(GUEST, HOST)), "draft")
+        await desk_.bring(GUEST, "job2", draft("job2", large), "draft")
         await desk_.all_consumed()
         await desk_.bring(GUEST, "job2", SlotRequest(ask=1, cores=6, priority=0, created_at=2.0), "slots")
         await desk_.all_consumed()

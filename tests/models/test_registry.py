@@ -13,7 +13,7 @@ from partyd.components import COMPONENTS
 from partyd.components.base import Component, Kind, Port
 from partyd.dag.spec import read_dag
 from partyd.errors import DataError
-from partyd.jobs.record import JobRecord
+from partyd.jobs.record import MODEL_JOBS, JobRecord
 from partyd.layout import Layout
 from partyd.models import registry as models_module
 from partyd.models.archive import file_name, migrated, read_archive, rename, write_archive
@@ -129,6 +129,20 @@ def test_another_jobs_model_is_not_overwritten(tmp_path: Path) -> None:
         with pytest.raises(DataError, match="model_version"):
             await it.registry.keep(record("j2", **named), "scale_0", SCALE, it.outputs(2))
         assert [entry.job_id for entry in await it.registry.query("risk", "7")] == ["j1"]
+
+    on_shelf(tmp_path, scene)
+
+
+def test_another_job_adds_no_task_to_a_model_and_does_not_pass_for_who_made_it(tmp_path: Path) -> None:
+    """Who made a model may use it: a peer's job must not become the one that is asked about."""
+
+    async def scene(it: Shelf) -> None:
+        named = {"model_id": "risk", "model_version": "7"}
+        await it.registry.keep(record("j1", **named), "scale_0", SCALE, it.outputs(1))
+        before = await it.store.read(lambda store: store.documents(MODEL_JOBS))
+        with pytest.raises(DataError, match="model_version"):
+            await it.registry.keep(record("j2", **named), "scale_1", SCALE, it.outputs(2))
+        assert await it.store.read(lambda store: store.documents(MODEL_JOBS)) == before
 
     on_shelf(tmp_path, scene)
 
