@@ -23,6 +23,7 @@ from partyd.governance.grants import list_grants
 from partyd.governance.policy import Policy
 from partyd.jobs.contract_words import draft_in_plain_words, in_plain_words
 from partyd.jobs.record import JobStatus
+from partyd.jobs.why import Why
 
 MAX_CAUSE = 1000
 MAX_EVENTS = 1000
@@ -49,17 +50,6 @@ class ContractView(BaseModel):
     contract: JsonObject
     signatures: dict[str, str]
     plain_words: list[str]
-
-
-class WhyView(BaseModel):
-    """What a job waits for, or why it ended, and what to do."""
-
-    status: str
-    party: str
-    task: str
-    code: str
-    cause: str
-    mend: str
 
 
 class EventView(BaseModel):
@@ -95,7 +85,7 @@ class Governance:
         viewer, operator, admin = Access.VIEWER, Access.OPERATOR, Access.ADMIN
         return [
             Endpoint("GET", "/v2/job/contract", self.contract, AskedJob, viewer, ContractView),
-            Endpoint("GET", "/v2/job/why", self.why, AskedJob, viewer, WhyView),
+            Endpoint("GET", "/v2/job/why", self.why, AskedJob, viewer, Why),
             Endpoint("POST", "/v2/job/approve", self.approve, AskedJob, operator, JsonObject),
             Endpoint("POST", "/v2/job/reject", self.reject, AskedReject, operator, JsonObject),
             Endpoint("GET", "/v2/audit/query", self.events, AskedEvents, operator, list[EventView]),

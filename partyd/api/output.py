@@ -24,7 +24,8 @@ from partyd.components.base import JsonObject, Kind, stored_tables
 from partyd.jobs.diary import Diary
 
 PREVIEW_ROWS = 100
-MAX_DOCUMENT_BYTES = 64 << 20
+MAX_DOCUMENTS_BYTES = 16 << 20
+"""Of a task's documents in one answer: the loop writes it, and a viewer may ask again and again."""
 METRIC_TYPES = ("loss", "auc", "accuracy")
 METRIC_FIELDS = ("name", "type", "groups", "step_axis")
 
@@ -207,12 +208,14 @@ def _series(name: str, points: list[tuple[int, float, float]]) -> JsonObject:
 def _documents(found: FoundTask) -> JsonObject:
     """Return every JSON document that a task wrote, by name."""
     documents: JsonObject = {}
-    for path in sorted(_folder(found).glob("*.json")):
-        if path.stat().st_size > MAX_DOCUMENT_BYTES:
-            documents[path.stem] = {"error": f"larger than {MAX_DOCUMENT_BYTES} bytes; use flow output download-model"}
+    left = MAX_DOCUMENTS_BYTES
+    for path in sorted(_folder(found).glob("*.json"), key=lambda path: (path.stat().st_size, path.name)):
+        left -= path.stat().st_size
+        if left < 0:
+            documents[path.stem] = {"error": "too large to be shown; use flow output download-model"}
             continue
         documents[path.stem] = json.loads(path.read_bytes())
-    return documents
+    return dict(sorted(documents.items()))
 
 
 def _delete_metrics(found: FoundTask) -> bool:

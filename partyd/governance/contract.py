@@ -68,9 +68,12 @@ class PartyTerms(_Part):
         if len(data) > MAX_TERMS_BYTES:
             raise BadValue(f"a party's terms have {len(data)} bytes, more than {MAX_TERMS_BYTES}")
         try:
-            return cls.model_validate_json(data)
+            terms = cls.model_validate_json(data)
         except ValidationError as error:
             raise BadValue("a party's terms are not of this schema") from error
+        if terms.to_bytes() != data:
+            raise BadValue("a party's terms leave something unsaid, or are not in their one form")
+        return terms
 
 
 class SignedContract(_Part):

@@ -135,10 +135,22 @@ class ModelRegistry:
                         f"here, made by job {there.job_id}; choose another model_version, or delete that one first"
                     )
             fresh = [(entry, source) for entry, source in entries if entry.task_name not in known]
+            if fresh:
+                await self._insist_on_maker(job)
             for entry, source in fresh:
                 await asyncio.to_thread(_install, entry, source, self.place(entry))
             if fresh:
                 await self.store.write(lambda store: _record(store, job, [entry for entry, _ in fresh]))
+
+    async def _insist_on_maker(self, job: ModelJob) -> None:
+        """Raise DataError when another job has made this model: who was in the one may use all of the model."""
+        made_by = Address(job.party_id, Role.from_label(job.role))
+        key = model_job_key(job.model_id, job.model_version, made_by)
+        raw = await self.store.read(lambda store: store.document(MODEL_JOBS, key))
+        if raw is not None and ModelJob.model_validate_json(raw).job_id != job.job_id:
+            raise DataError(
+                f"model {job.model_id} version {job.model_version} is another job's; choose another model_version"
+            )
 
     def path(self, model_id: str, model_version: str, task: str, key: str) -> Path:
         """Return where an output of a trained task lies, without its ``.json``; raises DataError when it is not here.

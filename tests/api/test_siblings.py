@@ -13,8 +13,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from partyd.api.replies import errors
-from partyd.api.siblings import FORWARDED_HEADER, Siblings
+from partyd.api.auth import CALLER, LOWERED_HEADER, Caller
+from partyd.api.endpoint import Access
+from partyd.api.replies import Handler, errors
+from partyd.api.siblings import FORWARDED_HEADER, SiblingAway, Siblings
 from partyd.config import Settings
 from partyd.errors import DataError
 from partyd.layout import FEDERATION_FILE
@@ -29,9 +31,11 @@ class Seen:
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, str, str, bytes]] = []
+        self.lowered: list[str] = []
 
     async def answer(self, request: web.Request) -> web.Response:
         assert request.headers[FORWARDED_HEADER] == "1"
+        self.lowered += request.headers.getall(LOWERED_HEADER, [])
         body = await request.read()
         self.requests.append((request.method, request.path, request.query_string, body))
         if request.query.get("job_id", JOB_THERE) != JOB_THERE:
@@ -198,5 +202,44 @@ def test_a_sibling_that_is_away_is_an_error_that_names_it(tmp_path: Path) -> Non
         async with client.get("/v2/job/query?role=host&party_id=10000") as reply:
             assert reply.status == 500
             assert "10000/host does not answer" in (await reply.json())["message"]
+
+    ask(tmp_path, talk)
+
+
+def test_another_daemon_gives_a_caller_no_more_than_this_one(tmp_path: Path) -> None:
+    @web.middleware
+    async def as_viewer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        request[CALLER] = Caller("a viewer", Access.VIEWER, "app")
+        return await handler(request)
+
+    async def talk(_: Client, siblings: Siblings, seen: Seen) -> None:
+        here = web.Application(middlewares=[errors, as_viewer, siblings.middleware()])
+        here.router.add_route("*", "/{path:.*}", _own)
+        async with TestClient(TestServer(here)) as client:
+            asked = {"role": "host", "party_id": "10000", "display": "true"}
+            own = {LOWERED_HEADER: "ADMIN", LOWERED_HEADER.lower(): "ADMIN"}
+            assert await who(client, "GET", "/v2/table/query", params=asked, headers=own) == "sibling"
+        assert seen.lowered == ["VIEWER"]
+
+    ask(tmp_path, talk)
+
+
+def test_a_daemon_that_is_away_keeps_nobody_from_asking_the_others(tmp_path: Path) -> None:
+    async def talk(client: Client, _: Siblings, __: Seen) -> None:
+        file = tmp_path / FEDERATION_FILE
+        known = json.loads(file.read_text())
+        known["parties"].insert(0, {"address": "10001/host", "url": "http://127.0.0.1:1"})
+        file.write_text(json.dumps(known))
+        assert await who(client, "GET", "/v2/job/query", params={"job_id": JOB_THERE}) == "sibling"
+
+    ask(tmp_path, talk)
+
+
+def test_a_table_for_a_daemon_that_is_away_is_an_error_with_a_cause(tmp_path: Path) -> None:
+    async def talk(_: Client, siblings: Siblings, __: Seen) -> None:
+        parties = [{"address": "10001/host", "url": "http://127.0.0.1:1"}]
+        (tmp_path / FEDERATION_FILE).write_text(json.dumps({"parties": parties}))
+        with pytest.raises(SiblingAway, match="did not take the table n/t"):
+            await siblings.share_table("n", "t", tmp_path, {})
 
     ask(tmp_path, talk)

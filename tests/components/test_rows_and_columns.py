@@ -103,3 +103,6 @@ def test_floors_say_what_they_ask_for() -> None:
         with pytest.raises(BelowFloor, match=word) as caught:
             insist(enough - 1)
         assert caught.value.code == "below_floor"
+        if word != "key_length":  # its length is known to all; how much data there is stays here
+            assert str(enough - 1) not in str(caught.value)
+            assert str(enough - 1) in caught.value.detail

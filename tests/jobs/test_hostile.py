@@ -11,15 +11,18 @@ import pytest
 
 from partyd.components import COMPONENTS
 from partyd.dag.spec import JobSpec
-from partyd.errors import JobRejected, StoreCorrupt
+from partyd.errors import DataError, JobRejected, StoreCorrupt
 from partyd.governance import audit
 from partyd.governance.audit import AuditHead
 from partyd.governance.contract import PartyTerms
 from partyd.governance.policy import Verdict, VerdictKind
+from partyd.governance.policy_rules import DatasetName
 from partyd.jobs import intake
-from partyd.jobs.control import JobAnswer, JobOffer, JobStart, SlotRequest, TaskRetry
+from partyd.jobs.control import JobAnswer, JobOffer, SlotRequest, TaskRetry
 from partyd.jobs.record import JobStatus, Reason, TaskStatus
-from partyd.jobs.workers import Exit
+from partyd.jobs.tasks import TaskRunner
+from partyd.jobs.workers import Exit, Workers
+from partyd.layout import Layout
 from partyd.types import MessageId
 from tests.federation.offices import GUEST, HOST
 from tests.jobs import worlds
@@ -381,8 +384,66 @@ def test_a_refused_contract_ends_the_job_here_although_its_initiator_says_nothin
     on_desk(tmp_path, work)
 
 
-def test_a_start_needs_a_contract_of_this_very_run() -> None:
-    waiting = worlds.record(worlds.H, worlds.spec(worlds.G, worlds.H)).change(terms=worlds.TERMS, run=1)
-    start = JobStart(run=0, started_at=1.0, signatures={})
-    assert worlds.MACHINE.told(waiting, worlds.G, start, 1.0).record is waiting
-    assert COMPONENTS
+def test_a_peer_that_knows_no_contracts_is_named_at_once_and_its_open_jobs_end(tmp_path: Path) -> None:
+    async def work(desk_: Desk) -> None:
+        await begin(desk_)
+        desk_.office.links[GUEST].features = ()
+        with pytest.raises(JobRejected, match="knows no contracts"):
+            await desk_.supervisor.submit(spec().model_dump(mode="json", exclude_defaults=True))
+        desk_.office._silent_since[GUEST] = float("inf")
+        desk_.supervisor.end_stalled(3600.0)
+        await until_stopping(desk_, "peer_version")
+
+    on_desk(tmp_path, work)
+
+
+def test_a_job_whose_initiator_is_silent_for_too_long_ends_here(tmp_path: Path) -> None:
+    async def work(desk_: Desk) -> None:
+        await begin(desk_)
+        desk_.office._silent_since = {OTHER: 0.0, GUEST: float("inf")}
+        desk_.supervisor.end_stalled(3600.0)
+        await asyncio.sleep(1)
+        assert (await desk_.supervisor.record("job1")).stopping is None
+        desk_.office._silent_since[GUEST] = -1e6
+        desk_.supervisor.end_stalled(3600.0)
+        await until(lambda: desk_.runner.forgotten == ["job1"])
+        record = await desk_.supervisor.record("job1")
+        assert record.reason is not None
+        assert (record.reason.code, record.is_provisional) == ("peer_timeout", True)
+
+    on_desk(tmp_path, work)
+
+
+def test_an_open_job_that_cannot_be_read_is_closed(tmp_path: Path) -> None:
+    async def work(desk_: Desk) -> None:
+        await desk_.store.write(lambda store: store.save_job("odd", "running", b'{"job": "odd"}'))
+        await desk_.supervisor.load()
+        row = await desk_.store.read(lambda store: store.job("odd"))
+        assert row is not None
+        assert row.status == "failed"
+        events = await desk_.store.read(lambda store: store.events())
+        assert [event.job for event in events if event.kind == "job_not_readable"] == ["odd"]
+
+    on_desk(tmp_path, work)
+
+
+def test_the_table_behind_an_alias_is_not_named_to_the_others(tmp_path: Path) -> None:
+    class Tables:
+        async def open(self, namespace: str, name: str, job: str, task: str) -> Path:
+            raise DataError(f"there is no table {namespace}/{name} here ({job}/{task})")
+
+        async def release(self, job: str) -> None:
+            raise AssertionError(job)
+
+    async def work(desk_: Desk) -> None:
+        own, said = DatasetName("internal", "crm"), DatasetName("credit", "customers")
+        runner = TaskRunner(
+            desk_.office, desk_.store, Workers(), Layout(tmp_path), COMPONENTS, tables=Tables(), resolve=lambda _: own
+        )
+        solo = worlds.record(HOST, worlds.spec(worlds.G))
+        with pytest.raises(DataError, match="credit/customers") as caught:
+            await runner._table(solo, "toy_0", own, said)
+        assert "crm" not in str(caught.value)
+        assert any("internal/crm" in str(line) for line in runner.diary("j", "toy_0").lines())
+
+    on_desk(tmp_path, work)
