@@ -143,11 +143,10 @@ class SlotTable:
                 yield Wanted(ask)
 
     def _cause(self, ask: Ask) -> str:
+        """Say what is short; every party of the job reads it, so other jobs are counted, not named."""
+        held, before = len(self._held), len([other for other in self._queue if other.order < ask.order])
         head = f"{ask.cores} of {self.total} cores asked, {max(0, self.free)} free"
-        holders = sorted(self._held.values(), key=lambda other: -other.cores)
-        holds = [f"job {h.job} of priority {h.priority} holds {h.cores}" for h in holders[:3]]
-        before = [f"job {b.job} of priority {b.priority} goes first" for b in self._queue[:1] if b.key != ask.key]
-        return "; ".join([head, *holds, *before])
+        return f"{head}; jobs that hold the rest: {held}; that go first: {before}"
 
 
 @dataclass

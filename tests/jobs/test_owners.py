@@ -344,7 +344,7 @@ def test_a_host_asks_its_table_and_says_why_a_job_waits(tmp_path: Path) -> None:
         await desk_.all_consumed()
         rows = await desk_.store.read(lambda store: store.unacknowledged(GUEST))
         (answer,) = [SlotAnswer.from_bytes(r.body) for r in rows if r.message.scope == "slots/0/1/waiting"]
-        assert answer.cause == "6 of 8 cores asked, 4 free; job job1 of priority 0 holds 4"
+        assert answer.cause == "6 of 8 cores asked, 4 free; jobs that hold the rest: 1; that go first: 0"
         await desk_.bring(GUEST, "job1", end(), "end")
         await desk_.all_consumed()
         rows = await desk_.store.read(lambda store: store.unacknowledged(GUEST))

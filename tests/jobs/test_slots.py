@@ -22,7 +22,7 @@ def test_what_fits_is_granted_and_what_does_not_waits_with_the_reason() -> None:
     assert table.ask(ask("a", 6, 2)) == [Granted(ask("a", 6, 2))]
     (short,) = table.ask(ask("b"))
     assert isinstance(short, Short)
-    assert short.cause == "4 of 8 cores asked, 2 free; job a of priority 2 holds 6"
+    assert short.cause == "4 of 8 cores asked, 2 free; jobs that hold the rest: 1; that go first: 0"
     assert table.release("a", H) == [Granted(ask("b"))]
     assert table.free == 4
 
@@ -49,7 +49,7 @@ def test_a_large_job_is_not_starved_by_small_ones() -> None:
     table.ask(ask("large", 8, at=2))
     (short,) = table.ask(ask("small", 2, at=3))
     assert isinstance(short, Short)
-    assert "job large of priority 0 goes first" in short.cause
+    assert "that go first: 1" in short.cause
     assert [notice.ask.job for notice in table.release("a", H)] == ["large"]
 
 
@@ -132,7 +132,7 @@ def test_a_job_that_waits_says_at_every_party_who_has_no_cores() -> None:
     assert told[0] == told[1]
     assert told[0] is not None
     assert (told[0].party in (G, H), told[0].code) == (True, "cores")
-    assert told[0].cause == "4 of 8 cores asked, 2 free; job first of priority 2 holds 6"
+    assert told[0].cause == "4 of 8 cores asked, 2 free; jobs that hold the rest: 1; that go first: 0"
     world.take(G, MACHINE.stop(world.of(G, "first"), "canceled", "enough", 5.0))
     world.run()
     assert world.states("second") == {JobStatus.SUCCESS}
