@@ -323,7 +323,7 @@ def _record(names: tuple[str, str], meta: dict[str, object], partitions: int = 0
 
 def _only(asked: AtParty) -> dict[str, str]:
     """Return the party that a request names, as far as it names one; FATE's ``local`` is nobody's role."""
-    if asked.role in (None, "", "local"):
+    if not asked.role or asked.role == "local":
         return {}
     return {"role": asked.role} | ({"party_id": asked.party_id} if asked.party_id else {})
 

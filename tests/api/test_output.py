@@ -104,11 +104,15 @@ def read_as_fates_client(content: bytes, folder: Path) -> dict[str, list[list[st
     """Read a download as the SDK does: extract, the first entry's folders are output keys with CSV files in them."""
     folder.mkdir()
     with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
-        archive.extractall(folder / "output_data", filter="data")
+        for member in archive:
+            file = archive.extractfile(member)
+            assert file is not None, "the SDK extracts files alone"
+            (folder / "output_data" / member.name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / "output_data" / member.name).write_bytes(file.read())
     found = {}
     for key in (folder / "output_data").iterdir():
-        (file,) = [path for path in key.iterdir() if path.name.endswith("csv")]
-        found[key.name] = list(csv.reader(file.read_text().splitlines()))
+        (table,) = [path for path in key.iterdir() if path.name.endswith("csv")]
+        found[key.name] = list(csv.reader(table.read_text().splitlines()))
     return found
 
 
