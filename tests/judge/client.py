@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import time
 from dataclasses import dataclass
@@ -23,10 +24,24 @@ def client_bin() -> Path:
 
 @dataclass(frozen=True)
 class Judge:
-    """The client, and the tables that it uploads."""
+    """The client, and the tables that it uploads.
+
+    ``flow init`` writes into the client's own package, so each judge has a copy of it: two may run side by side.
+    """
 
     port: int
     tables: Path
+    package: Path
+    """Holds the copy of ``fate_client``."""
+
+    @classmethod
+    def of(cls, port: int, tables: Path, package: Path) -> Judge:
+        """Return a judge with a copy of the client of its own, pointed at the API on ``port``."""
+        (installed,) = client_bin().parent.glob("lib/python3*/site-packages/fate_client")
+        shutil.copytree(installed, package / "fate_client")
+        judge = cls(port, tables, package)
+        judge.run("init", "--ip", "127.0.0.1", "--port", str(port))
+        return judge
 
     def run(self, *words: str) -> str:
         """Run ``flow`` and return what it prints."""
@@ -60,7 +75,7 @@ class Judge:
         raise TimeoutError(f"job {job} has not ended")
 
     def _call(self, command: list[str]) -> str:
-        environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+        environment = {**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(self.package)}
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, check=False)
         assert done.returncode == 0, f"{' '.join(command)}:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
         return done.stdout

@@ -18,6 +18,4 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
     write_tables(tables)
     parties = ("--guest", "9999", "--host", "10000", "--arbiter", "10000")
     with running(tmp_path_factory.mktemp("judge") / "federation", parties=parties) as federation:
-        judge = Judge(federation.port, tables)
-        judge.run("init", "--ip", "127.0.0.1", "--port", str(federation.port))
-        yield judge
+        yield Judge.of(federation.port, tables, tmp_path_factory.mktemp("client"))
