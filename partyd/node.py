@@ -15,8 +15,9 @@ from partyd.components import COMPONENTS
 from partyd.config import Settings
 from partyd.errors import ConfigError, LocalProtocolError
 from partyd.federation.bodies import FileSpool
-from partyd.federation.office import PostOffice, Watch
+from partyd.federation.office import PostOffice
 from partyd.federation.ports import Carrier
+from partyd.federation.watch import Watch
 from partyd.governance.policy import PolicyFile
 from partyd.jobs.judging import SiteJudge
 from partyd.jobs.slots import SlotDesk, own_cores
@@ -114,14 +115,17 @@ class Node:
             slots=slots or SlotDesk.of(own_cores(settings.jobs.cores)),
         )
         node = cls(address, settings, store, office, runner, supervisor, cards, sessions, catalog)
-        watch.admit = node.admit
-        watch.control = node.control
-        watch.store_changed = node.peer_lost_store
-        watch.equivocated = supervisor.equivocated
-        watch.epoch_stale = node.raise_epoch
+        node._look_through(watch)
         await supervisor.load()
         await cards.refresh()
         return node
+
+    def _look_through(self, watch: Watch) -> None:
+        watch.admit = self.admit
+        watch.control = self.control
+        watch.store_changed = self.peer_lost_store
+        watch.equivocated = self.supervisor.equivocated
+        watch.epoch_stale = self.raise_epoch
 
     @property
     def own(self) -> Own:

@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from partyd.federation.header import decode_header, encode_header
 from partyd.federation.insist import RETRY_MOST_S, insist
 from partyd.federation.ports import Carrier, MailReader, MailStore, MailWriter
 from partyd.federation.rows import BlobRef, Body, OutboxRow, Posted
+from partyd.federation.watch import Watch
 from partyd.types import Address, MessageId
 from partyd.wire.bodies import BytesBody
 from partyd.wire.channel import EpochSeen, EpochStale, Established, Rejected
@@ -52,22 +53,6 @@ RESTORE_PAGE = 256
 INLINE_BYTES = 64 << 10
 MAX_CONTROL_BODY = 2 << 20
 """A control message is read whole by the daemon: a DAG of at most 1 MiB, as JSON in an offer."""
-
-
-@dataclass
-class Watch:
-    """What the owner of an office wants to know; every member is called on the event loop."""
-
-    admit: Callable[[MessageId], bool]
-    """Whether a message from a pinned peer may be stored; one that may not is acknowledged and dropped."""
-    control: Callable[[MessageId, bytes], None]
-    """A control message is in the inbox and not yet consumed."""
-    store_changed: Callable[[Address], None]
-    """The peer's store is another one than before: it was lost or restored from a backup."""
-    equivocated: Callable[[MessageId], None]
-    """The peer sent two contents under one identity."""
-    epoch_stale: Callable[[int], Awaitable[object]]
-    """A peer has seen a later epoch of ours: this party was restored from a backup. The next handshake waits for it."""
 
 
 @dataclass

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from partyd.federation.bodies import FileSpool
-from partyd.federation.office import PostOffice, Watch
+from partyd.federation.office import PostOffice
+from partyd.federation.watch import Watch
 from partyd.store import GroupCommit, SpaceLimits, Store
 from partyd.types import Address, MessageId
 from partyd.wire.channel import Channel
