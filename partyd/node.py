@@ -99,9 +99,8 @@ class Node:
             lambda peer: supervisor.peer_revoked(peer),
         )
         policy = PolicyFile(layout.policy_file, standalone=settings.standalone)
-        catalog = Catalog(
-            layout, address.role, store, Sources(layout, settings.data, is_standalone=settings.standalone)
-        )
+        sources = Sources(layout, settings.data, is_standalone=settings.standalone)
+        catalog = Catalog(layout, address.role, store, sources)
         runner = _runner(settings, layout, office, store, workers, catalog, policy)
         supervisor = Supervisor(
             address,
