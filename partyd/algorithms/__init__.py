@@ -6,23 +6,33 @@ from typing import Any
 
 from partyd.algorithms.class_count import class_count
 from partyd.algorithms.coordinated_lr import coordinated_lr
+from partyd.algorithms.cross_correlation import cross_correlation
 from partyd.algorithms.data_split import data_split
+from partyd.algorithms.hetero_secureboost import hetero_secureboost
+from partyd.algorithms.homo_lr import homo_lr
 from partyd.algorithms.linear_score import linear_score
 from partyd.algorithms.millionaires import millionaires
 from partyd.algorithms.psi import psi
 from partyd.algorithms.row_repeats import row_repeats
+from partyd.algorithms.rsa_psi import rsa_psi
 from partyd.algorithms.sample import sample
 from partyd.algorithms.secure_sum import secure_sum
+from partyd.algorithms.secureboost_score import secureboost_score
 from partyd.federation.algorithm import Algorithm
 
 ALGORITHMS: tuple[Algorithm[Any], ...] = (
     secure_sum,
     millionaires,
     psi,
+    rsa_psi,
     row_repeats,
     data_split,
     sample,
     class_count,
     coordinated_lr,
     linear_score,
+    hetero_secureboost,
+    secureboost_score,
+    cross_correlation,
+    homo_lr,
 )

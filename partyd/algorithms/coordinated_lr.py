@@ -42,12 +42,20 @@ the epoch's change of all weights together is below it).
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from partyd.algorithms.arbiter_key import (
+    DISCLOSURES,
+    ArbiterKey,
+    new_key,
+    private_key,
+    public_key,
+    receive_key,
+    send_key,
+)
 from partyd.algorithms.linear_model import (
     batch,
     batch_count,
@@ -59,23 +67,19 @@ from partyd.algorithms.linear_model import (
 from partyd.algorithms.lr_parameters import CoordinatedLrParams
 from partyd.algorithms.lr_rows import Features, Labelled, own_features
 from partyd.algorithms.optimizers import step
-from partyd.algorithms.packing import masked, pack, slot_bits, slots, unpack
-from partyd.crypto import keycheck
 from partyd.crypto.encoding import EXPONENT, MAGNITUDE, bound_of, decode
+from partyd.crypto.packing import masked, slot_bits, slots, unpack
 from partyd.crypto.paillier import (
-    KEY_BITS,
     Ciphertexts,
     CipherVector,
-    PrivateKey,
     PublicKey,
     concatenate,
-    generate_keypair,
 )
 from partyd.errors import BadValue, DataError
 from partyd.federation.algorithm import Algorithm, Disclosure, Program, State
 from partyd.federation.message import Message
 from partyd.federation.party import Party
-from partyd.types import ARBITER, GUEST, HOST, Address
+from partyd.types import ARBITER, GUEST, HOST
 from partyd.wire.arrays import Floats
 from partyd.wire.codec import BigInt, Secret
 
@@ -89,13 +93,9 @@ WEIGHT_EXPONENT = -20
 """A row's weight is taken to a millionth."""
 FORWARD_BITS = bound_of(MAGNITUDE, EXPONENT).bit_length()
 MAX_BATCHES = 1 << 20
-
-
-class ArbiterKey(Message, sender=ARBITER, receiver=GUEST | HOST):
-    """The key under which this training computes, and the proof that it is well formed (`partyd.crypto.keycheck`)."""
-
-    key: bytes
-    proof: bytes
+SUMS = 4
+"""About how many sums, packed, a party re-randomises in a batch beside its rows."""
+NAME = "coordinated_lr"
 
 
 class Plan(Message, sender=GUEST, receiver=HOST):
@@ -131,7 +131,7 @@ class HostLoss(Message, sender=HOST, receiver=GUEST):
 
 
 class MaskedGradient(Message, sender=GUEST | HOST, receiver=ARBITER):
-    """[[X_p^T d + mask]], packed (`partyd.algorithms.packing`); the guest's ends with the loss, masked too."""
+    """[[X_p^T d + mask]], packed (`partyd.crypto.packing`); the guest's ends with the loss, masked too."""
 
     g: Ciphertexts
 
@@ -210,22 +210,21 @@ async def start_host(party: Party, params: CoordinatedLrParams, data: Matrix | F
 
 async def start_arbiter(_party: Party, params: CoordinatedLrParams, _data: object) -> ArbiterState:
     """Make the key. It is sent in the next round, when this state has been checkpointed."""
-    _, private = generate_keypair(params.key_bits, insecure_for_tests=params.key_bits < KEY_BITS)
-    return ArbiterState(key=Secret(keycheck.private_to_bytes(private)))
+    return ArbiterState(key=new_key(params.key_bits))
 
 
 async def guest(party: Party, params: CoordinatedLrParams, data: Labelled, state: Weights) -> Weights:
     """Set up, or perform one batch: the residual, the own gradient, the loss, and the verdict at an epoch's end."""
     if not state.n:
         return await _set_up_guest(party, params, data, state)
-    key, rows = public_key(state.n), batch(state.seed, len(data.y), state.batches, state.taken)
+    key, rows = _key(party, params, state, len(data.y)), batch(state.seed, len(data.y), state.batches, state.taken)
     x, y = data.x[rows], 2 * data.y[rows] - 1
     if params.init_param.fit_intercept:
         x = with_ones(x)
     own, weight = linear(x, state.w), None if data.weight is None else data.weight[rows]
     d = await _residual(party, key, 0.25 * own - 0.5 * y, weight)
-    await party.send(Residual(d=d.rerandomised(party.rng("residual"))))
-    gradient = _products(params, d, x, 0.5 * own - y)
+    await party.send(Residual(d=await party.ciphers.rerandomised(d)))
+    gradient = await _products(party, params, d, x, 0.5 * own - y)
     loss = gradient[-1:]
     bits = loss_bits(params, len(party.peers(HOST)), len(rows), weighted=state.weighted)
     for message in (await party.gather(HostLoss)).values():
@@ -241,19 +240,19 @@ async def host(party: Party, params: CoordinatedLrParams, data: Matrix | Feature
     """Set up, or perform one batch: the forward score, the own gradient, the part of the loss."""
     x = own_features(data)
     if not state.n:
-        n, plan = await _arbiter_key(party, params), await party.recv(Plan)
+        n, plan = await receive_key(party, NAME, params.key_bits), await party.recv(Plan)
         if plan.rows != len(x):
             raise DataError(f"the guest trains on {plan.rows} rows, this host has {len(x)}; align them with psi first")
         batches = batch_count(len(x), params.batch_size)
         return state.evolve(n=n, seed=plan.seed, batches=batches, weighted=plan.weighted)
-    key, rows = public_key(state.n), batch(state.seed, len(x), state.batches, state.taken)
+    key, rows = _key(party, params, state, len(x)), batch(state.seed, len(x), state.batches, state.taken)
     own = linear(x[rows], state.w)
-    await party.send(Forward(z=key.encrypt(own, party.rng("forward")).rerandomised()))
+    await party.send(Forward(z=await party.ciphers.rerandomised(await party.ciphers.encrypt(key, own))))
     bits = residual_bits(1 + len(party.peers(HOST)), weighted=state.weighted)
     exponent = RESIDUAL_EXPONENT + (WEIGHT_EXPONENT if state.weighted else 0)
     d = (await party.recv(Residual)).d.under(key, count=len(rows), exponent=exponent, bound_bits=bits)
-    gradient = _products(params, d, x[rows], 0.5 * own)
-    await party.send(HostLoss(loss=gradient[-1:].rerandomised(party.rng("loss"))))
+    gradient = await _products(party, params, d, x[rows], 0.5 * own)
+    await party.send(HostLoss(loss=await party.ciphers.rerandomised(gradient[-1:])))
     opened = await _opened(party, gradient[:-1])
     moved = _descend(params, state, opened / len(rows), intercept=False)
     if moved.taken % moved.batches:
@@ -263,16 +262,15 @@ async def host(party: Party, params: CoordinatedLrParams, data: Matrix | Feature
 
 async def arbiter(party: Party, params: CoordinatedLrParams, _data: object, state: ArbiterState) -> ArbiterState:
     """Set up, or open every party's masked gradient of one batch."""
-    private = private_key(state.key, params.key_bits)
+    private = private_key(state.key, params.key_bits, params.he_param.obfuscation)
     if not state.batches:
-        public = keycheck.public_to_bytes(private.public)
-        await party.send(ArbiterKey(key=public, proof=keycheck.prove(private, _context(party, party.me))))
+        await send_key(party, NAME, private)
         batches = (await party.recv(Rounds)).batches
         if not 1 <= batches <= MAX_BATCHES:
             raise BadValue(f"the guest plans {batches} batches an epoch, not 1 to {MAX_BATCHES}; check its version")
         return state.model_copy(update={"batches": batches})
     for peer, message in (await party.gather(MaskedGradient)).items():
-        opened = private.decrypt_integers(message.g.under(private.public))
+        opened = await party.ciphers.decrypt_integers(private, message.g.under(private.public))
         await party.send(DecryptedGradient(g=opened), to=peer)
     taken = state.taken + 1
     finished = taken >= params.epochs * state.batches
@@ -282,11 +280,18 @@ async def arbiter(party: Party, params: CoordinatedLrParams, _data: object, stat
 
 
 async def _set_up_guest(party: Party, params: CoordinatedLrParams, data: Labelled, state: Weights) -> Weights:
-    n, rows = await _arbiter_key(party, params), len(data.y)
+    n, rows = await receive_key(party, NAME, params.key_bits), len(data.y)
     count, seed = batch_count(rows, params.batch_size), state.seed or party.rng("batches").take(32)
     await party.send(Plan(seed=seed, rows=rows, weighted=state.weighted))
     await party.send(Rounds(batches=count))
     return state.evolve(n=n, seed=seed, batches=count)
+
+
+def _key(party: Party, params: CoordinatedLrParams, state: Weights, rows: int) -> PublicKey:
+    """Return the arbiter's key, and say how much will be encrypted under it in the batches that are left."""
+    key, left = public_key(state.n, params.he_param.obfuscation), params.epochs * state.batches - state.taken
+    party.obfuscators(key, left * (-(-rows // state.batches) + SUMS))
+    return key
 
 
 async def _residual(party: Party, key: PublicKey, own: Vector, weight: Vector | None) -> CipherVector:
@@ -302,16 +307,19 @@ async def _residual(party: Party, key: PublicKey, own: Vector, weight: Vector | 
     return weighted.plus(weight * own, RESIDUAL_EXPONENT + WEIGHT_EXPONENT)
 
 
-def _products(params: CoordinatedLrParams, d: CipherVector, x: Matrix, loss: Vector) -> CipherVector:
+async def _products(
+    party: Party, params: CoordinatedLrParams, d: CipherVector, x: Matrix, loss: Vector
+) -> CipherVector:
     """Return [[X^T d]] followed by [[<loss, d>]]."""
-    return d.premultiplied(np.column_stack([x, loss]).T, exponent=-params.floating_point_precision)
+    columns = np.column_stack([x, loss]).T
+    return await party.ciphers.premultiplied(d, columns, exponent=-params.floating_point_precision)
 
 
 async def _opened(party: Party, hidden: CipherVector) -> Vector:
     """Let the arbiter decrypt ``hidden`` under a mask in the integers, and take the mask off."""
-    packed = pack(hidden)
+    packed = await party.ciphers.pack(hidden)
     sums, masks = masked(packed, party.rng("mask"))
-    await party.send(MaskedGradient(g=sums.rerandomised(party.rng("gradient"))))
+    await party.send(MaskedGradient(g=await party.ciphers.rerandomised(sums)))
     reply = (await party.recv(DecryptedGradient)).g
     if len(reply) != len(masks):
         raise BadValue(f"the arbiter returned {len(reply)} numbers for {len(masks)}; check its version")
@@ -369,15 +377,6 @@ async def _obey(party: Party, params: CoordinatedLrParams, state: Weights) -> We
     return state.evolve(finished=(await party.recv(Verdict)).stop)
 
 
-async def _arbiter_key(party: Party, params: CoordinatedLrParams) -> int:
-    """Receive the arbiter's key and return its modulus; raises CryptoError unless key and proof hold."""
-    message = await party.recv(ArbiterKey)
-    insecure = params.key_bits < KEY_BITS
-    public = keycheck.public_from_bytes(message.key, params.key_bits, insecure_for_tests=insecure)
-    keycheck.verify(public, message.proof, _context(party, party.peers(ARBITER)[0]))
-    return int(public.n)
-
-
 def residual_bound(hosts: int, *, weighted: bool) -> int:
     """Return the bound that a residual of so many hosts' scores has."""
     scores = hosts * ((1 << FORWARD_BITS) - 1)
@@ -398,25 +397,8 @@ def loss_bits(params: CoordinatedLrParams, hosts: int, rows: int, *, weighted: b
     return (residual * bound_of(MAGNITUDE, -params.floating_point_precision) * rows).bit_length()
 
 
-def _context(party: Party, arbiter_address: Address) -> bytes:
-    """Return what the proof of the arbiter's key is for: this attempt of this task, and who made it."""
-    return b"coordinated_lr " + party.context + str(arbiter_address).encode()
-
-
-@lru_cache(maxsize=4)
-def public_key(n: int) -> PublicKey:
-    """Return the key of modulus ``n``, with its tables made once a process."""
-    return PublicKey(n)
-
-
-@lru_cache(maxsize=4)
-def private_key(key: Secret, bits: int) -> PrivateKey:
-    """Return the private key, with its tables made once a process."""
-    return keycheck.private_from_bytes(key.to_bytes(), bits)
-
-
 coordinated_lr = Algorithm(
-    name="coordinated_lr",
+    name=NAME,
     version="2",
     params=CoordinatedLrParams,
     programs={
@@ -437,8 +419,7 @@ coordinated_lr = Algorithm(
         Verdict,
     ),
     disclosures=(
-        Disclosure(GUEST, "the arbiter's public key", ArbiterKey),
-        Disclosure(HOST, "the arbiter's public key", ArbiterKey),
+        *DISCLOSURES,
         Disclosure(HOST, "the number of rows, their order in batches, and whether rows have weights", Plan),
         Disclosure(ARBITER, "how many batches an epoch has", Rounds),
         Disclosure(GUEST, "nothing: the host's scores are encrypted under the arbiter's key", Forward),

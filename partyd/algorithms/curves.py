@@ -17,6 +17,7 @@ from partyd.errors import DataError
 
 Vector = NDArray[np.float64]
 Columns = dict[str, list[float]]
+Intervals = dict[str, list[float] | list[str]]
 Pairs = dict[str, list[list[float]] | list[float]]
 STEPS = 100
 BELOW_ALL = 0.001
@@ -164,11 +165,14 @@ class Stability:
     """The population stability index: in all, and by interval of the expected scores."""
 
     total: float
-    table: dict[str, list[float] | list[str]]
+    table: Intervals
 
 
-def stability(expected: Vector, actual: Vector) -> Stability:
-    """Compare the spread of two sets of scores over the twentieths of the first; raises DataError for empty ones."""
+def stability(expected: Vector, actual: Vector, labels: tuple[Vector, Vector] | None = None) -> Stability:
+    """Compare the spread of two sets of scores over the twentieths of the first; raises DataError for empty ones.
+
+    With the ``labels`` of both the table says how many of an interval's rows are positive.
+    """
     if not len(expected) or not len(actual):
         raise DataError("psi compares training with validation scores, and one of them has no rows")
     if not bool(np.all(np.isfinite(expected)) and np.all(np.isfinite(actual))):
@@ -176,13 +180,14 @@ def stability(expected: Vector, actual: Vector) -> Stability:
     edges = np.unique(np.quantile(expected, np.arange(BINS + 1) / BINS, method="nearest"))
     if len(edges) == 1:
         edges = np.repeat(edges, 2)
-    first, second = (np.histogram(scores, _open_above(edges))[0].astype(np.float64) for scores in (expected, actual))
+    first, second = _inside(expected, edges), _inside(actual, edges)
+    positive: Intervals = {} if labels is None else _positive(expected, actual, labels, edges)
     first, second = np.where(first == 0, EMPTY, first), np.where(second == 0, EMPTY, second)
     p, q = first / len(expected), second / len(actual)
     scores = (q - p) * np.log(q / p)
     ends = [")"] * (len(edges) - 2) + ["]"]
     intervals = [f"[{a:.6g}, {b:.6g}{end}" for a, b, end in zip(edges[:-1], edges[1:], ends, strict=True)]
-    table: dict[str, list[float] | list[str]] = {
+    table: Intervals = {
         "psi_scores": scores.tolist(),
         "expected_interval": first.tolist(),
         "actual_interval": second.tolist(),
@@ -190,7 +195,21 @@ def stability(expected: Vector, actual: Vector) -> Stability:
         "actual_percentage": q.tolist(),
         "interval": intervals,
     }
-    return Stability(float(scores.sum()), table)
+    return Stability(float(scores.sum()), table | positive)
+
+
+def _inside(scores: Vector, edges: Vector) -> Vector:
+    """Return how many scores each interval has."""
+    return np.histogram(scores, _open_above(edges))[0].astype(np.float64)
+
+
+def _positive(expected: Vector, actual: Vector, labels: tuple[Vector, Vector], edges: Vector) -> Intervals:
+    """Return the share of positive rows in each interval, 0 where it has none."""
+    shares = [
+        _inside(s[y == 1], edges) / np.maximum(_inside(s, edges), 1)
+        for s, y in zip((expected, actual), labels, strict=True)
+    ]
+    return {"train_pos_perc": shares[0].tolist(), "validate_pos_perc": shares[1].tolist()}
 
 
 def _open_above(edges: Vector) -> Vector:

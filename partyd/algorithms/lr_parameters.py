@@ -6,19 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
+from partyd.algorithms.he_parameters import HeParam
 from partyd.algorithms.linear_model import Init
 from partyd.algorithms.optimizers import Optimizer, Schedule
 from partyd.algorithms.parameters import FateParams, Settings, lower
-from partyd.crypto.paillier import KEY_BITS
 
 MetricName = Annotated[Literal["auc", "ks", "accuracy", "mse"], BeforeValidator(lower)]
-
-
-class HeParam(Settings):
-    """The encryption; a key below the floor of 2048 bits is lifted to it."""
-
-    kind: Annotated[Literal["paillier"], BeforeValidator(lower)] = "paillier"
-    key_length: int = Field(default=KEY_BITS, ge=512, le=8192, multiple_of=16)
 
 
 class FoldParam(Settings):
@@ -49,4 +42,4 @@ class CoordinatedLrParams(FateParams):
     @property
     def key_bits(self) -> int:
         """Bits of the arbiter's key: what was asked for, never below the floor. A test's own subclass may go lower."""
-        return max(self.he_param.key_length, KEY_BITS)
+        return self.he_param.key_bits

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from partyd.algorithms.contingency import ByClass, Contingency, accuracy
 from partyd.errors import DataError
 
 Vector = NDArray[np.float64]
@@ -148,7 +149,7 @@ def _comparable(label: Vector, prediction: Vector) -> None:
 
 
 def regression(label: Vector, prediction: Vector) -> dict[str, float]:
-    """Return mse, rmse, mae, r2 and the explained variance of a numeric prediction."""
+    """Return the errors of a numeric prediction: mse, rmse, mae, the median error, r2 and the explained variance."""
     _comparable(label, prediction)
     error = label - prediction
     spread = float(np.sum((label - label.mean()) ** 2))
@@ -157,21 +158,28 @@ def regression(label: Vector, prediction: Vector) -> dict[str, float]:
         "mse": mse,
         "rmse": mse**0.5,
         "mae": float(np.mean(np.abs(error))),
-        "r2": 1 - float(np.sum(error**2)) / spread if spread else 0.0,
-        "explained_variance": 1 - float(np.var(error)) * len(label) / spread if spread else 0.0,
+        "median_absolute_error": float(np.median(np.abs(error))),
+        "r2": _explained(float(np.sum(error**2)), spread),
+        "explained_variance": _explained(float(np.var(error)) * len(label), spread),
     }
+
+
+def _explained(left: float, spread: float) -> float:
+    """Return the share of ``spread`` that is not ``left``; where there is none, whether nothing is left."""
+    return 1 - left / spread if spread else float(left == 0)
+
+
+def squared_log_error(label: Vector, prediction: Vector) -> float:
+    """Return the mean squared difference of ln(1 + x); raises DataError for a value of -1 or less."""
+    _comparable(label, prediction)
+    if not bool(np.all((label > -1) & (prediction > -1))):
+        raise DataError("a label or a prediction is -1 or less, so it has no logarithm; take another metric")
+    return float(np.mean((np.log1p(label) - np.log1p(prediction)) ** 2))
 
 
 def multiclass(label: Vector, prediction: Vector) -> dict[str, float]:
     """Return accuracy and the means over classes of precision and recall, for predicted classes."""
-    _comparable(label, prediction)
-    counts = [confusion(_is(label, c), _is(prediction, c)) for c in np.union1d(label, prediction)]
-    return {
-        "accuracy": float(np.mean(label == prediction)),
-        "precision": float(np.mean([c.precision for c in counts])),
-        "recall": float(np.mean([c.recall for c in counts])),
-    }
-
-
-def _is(column: Vector, value: float) -> Vector:
-    return np.where(column == value, 1.0, 0.0)
+    confusion = Contingency.confusion(label, prediction)
+    by_class = ByClass.of(confusion)
+    means = {name: by_class.macro(name) for name in ("precision", "recall")}
+    return {"accuracy": accuracy(confusion)} | means

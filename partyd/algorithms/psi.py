@@ -3,76 +3,80 @@
 Meadows 1986; Huberman, Franklin and Hogg, "Enhancing privacy and trust in electronic communities", EC 1999, section 3;
 on Curve25519 (`partyd.crypto.blinding`). With H a hash onto the curve, a and b the guest's and a host's secret scalars,
 new in every attempt: b (a H(x)) = a (b H(y)) exactly when x = y. Both sides send their blinded points in a random
-order, so that a position says nothing about a row.
+order, so that a position says nothing about a row. What is compared is 16 bytes of each doubly blinded point.
+
+A host may return the guest's points in *another* order, which the guest does not know: then the guest can count, but
+not tell which of its ids a host has (De Cristofaro, Gasti and Tsudik, "Fast and private computation of cardinality of
+set intersection and union", CANS 2012). That is done where the guest must not learn that: for a number only
+(``cardinality_only``), for a result that goes to the host alone, and with several hosts, which share the order, so that
+the guest finds the places that *all* hosts have, and one host puts just those back into the guest's order.
 
 ===========  ===========  =========================================================================================
 message      from, to     what the receiver learns
 ===========  ===========  =========================================================================================
 HostSize     host, guest  how many distinct ids the host has
 Plan         guest, host  how many distinct ids the guest has
+VeilSeed     host, host   the seed of the order in which hosts return points: nothing
 GuestPoints  guest, host  a H(x), shuffled: nothing (decisional Diffie-Hellman)
-HostPoints   host, guest  b H(y), shuffled: with a, which of its own ids this host has
-Reblinded    host, guest  b a H(x), in the order of GuestPoints: the other half of the same
+HostPoints   host, guest  b H(y), shuffled: with a and Reblinded, which of its own ids this host has; in the hosts'
+                          own order only how many, and how many each group of several hosts has
+Reblinded    host, guest  16 bytes of each b a H(x): the other half of the same
 CommonRows   guest, host  which of its own ids are common to *all* parties
+Placed       guest, host  in a left join: which of its own ids the guest has
+Cardinality  guest, host  how many ids are common
+CommonMarks  guest, host  where in the hosts' order the common ids stand: nothing but their number
+OwnMarks     host, guest  which of its own ids are common to *all* parties
 ===========  ===========  =========================================================================================
 
-Round 0 exchanges the sizes, rounds 1 to R a chunk of points each, the last round the result. The common rows are put in
-the order of their ids, which every party knows already: it tells nothing more, and is the same in every attempt.
+The first round exchanges the sizes. Rounds 0 to R - 1 each send a chunk of points, and multiply the chunk that arrived
+in the round before, so that chunks are on their way while both sides compute; round R multiplies the last one. From
+then on hosts return tags, and the last round tells the result. All that grows with the sets lies in files
+(`partyd.algorithms.psi_files`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
-
-import msgpack
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import Field
 
-from partyd.algorithms.parameters import FateParams
+from partyd.algorithms.psi_files import TAG_BYTES, Compared, Where, join
+from partyd.algorithms.psi_parameters import PsiParams
+from partyd.algorithms.psi_points import blind, tags_of
+from partyd.algorithms.psi_result import (
+    DISCLOSED,
+    ENDINGS,
+    Found,
+    HostSize,
+    Marks,
+    Plan,
+    chunk,
+    chunk_count,
+    expected,
+    pack,
+    plan_as_guest,
+    plan_as_host,
+    reordered,
+    start,
+    tell_hosts,
+    told_by_guest,
+    unpack,
+)
 from partyd.crypto import blinding
 from partyd.crypto.prg import SEED_BYTES, Prg
-from partyd.errors import BadValue, CryptoError, DataError
-from partyd.federation.algorithm import Algorithm, Disclosure, Program, State
-from partyd.federation.engine import Engine
+from partyd.errors import BadValue
+from partyd.federation.algorithm import Algorithm, Disclosure, Program
 from partyd.federation.message import Message
 from partyd.federation.party import Party
-from partyd.types import GUEST, HOST
-from partyd.wire.arrays import Ints
+from partyd.types import GUEST, HOST, Address
 from partyd.wire.codec import Secret
 
-Ids = NDArray[np.bytes_]
-Rows = NDArray[np.int64]
-DOMAIN = b"partyd psi 1"
-TAG_BYTES = 16
-"""What is kept of a doubly blinded point: 128 bits, so that a million ids collide with probability 2^-88."""
-MAX_IDS = 1 << 28
-SCALAR_BYTES = 32
-MANY = 20_000
-"""From so many ids of a chunk on, processes pay."""
-PART_ROWS = 1 << 12
+TAG_ROWS = 1 << 17
+"""Tags that a host returns in one message."""
 
 
-class PsiParams(FateParams):
-    """FATE 2.2's parameters; ``chunk_rows`` points are sent, and at most so many are computed again after a crash."""
+class VeilSeed(Message, sender=HOST, receiver=HOST):
+    """The seed of the order in which all hosts return the guest's points."""
 
-    protocol: Literal["ecdh_psi"] = "ecdh_psi"
-    curve_type: Literal["curve25519"] = "curve25519"
-    chunk_rows: int = Field(default=1 << 15, ge=1, le=1 << 20)
-
-
-class HostSize(Message, sender=HOST, receiver=GUEST):
-    """How many distinct ids the host has."""
-
-    count: int
-
-
-class Plan(Message, sender=GUEST, receiver=HOST):
-    """How many distinct ids the guest has, and how many rounds of chunks all take part in."""
-
-    count: int
-    rounds: int
+    seed: bytes
 
 
 class GuestPoints(Message, sender=GUEST, receiver=HOST):
@@ -88,206 +92,213 @@ class HostPoints(Message, sender=HOST, receiver=GUEST):
 
 
 class Reblinded(Message, sender=HOST, receiver=GUEST):
-    """b a H(x) for the guest's chunk of this round, in its order."""
+    """Tags of b a H(x), in the guest's order or the hosts' own."""
 
-    points: bytes
-
-
-class CommonRows(Message, sender=GUEST, receiver=HOST):
-    """Where the common ids stand in the order in which the host sent its points; in the common order."""
-
-    positions: Ints
+    tags: bytes
 
 
-class Found(State):
-    """Where a party stands; ``rows`` is the result, indices into its ids in the common order."""
+class CommonMarks(Message, sender=GUEST, receiver=HOST):
+    """Which places of the hosts' order are common, as bits; to the first host."""
 
-    seed: Secret
-    rounds: int = -1
-    taken: int = 0
-    guest_count: int = 0
-    host_counts: dict[str, int] = Field(default_factory=dict)
-    own: dict[str, bytes] = Field(default_factory=dict)
-    theirs: dict[str, bytes] = Field(default_factory=dict)
-    rows: Ints | None = None
-
-    def order(self, count: int) -> Rows:
-        """Return the random order in which this party sends its points."""
-        return Prg(self.seed.to_bytes(), "order").permutation(count)
-
-    def scalar(self) -> bytes:
-        """Return this party's secret scalar."""
-        return blinding.random_scalar(Prg(self.seed.to_bytes(), "scalar"))
-
-    def evolve(self, **changes: object) -> Found:
-        """Return this state with other values in some fields."""
-        return self.model_copy(update=changes)
+    bits: bytes
 
 
-async def start(party: Party, _params: PsiParams, ids: Ids) -> Found:
-    """Draw the seed of scalar and order."""
-    if len(np.unique(ids)) != len(ids):
-        raise DataError("an id occurs twice; keep one row of each before the intersection")
-    return Found(seed=Secret(party.rng("seed").take(SEED_BYTES)))
+class OwnMarks(Message, sender=HOST, receiver=GUEST):
+    """The same bits in the guest's order."""
+
+    bits: bytes
 
 
-async def guest(party: Party, params: PsiParams, ids: Ids, state: Found) -> Found:
-    """Agree on the rounds, exchange a chunk with every host, or conclude."""
+async def guest(party: Party, params: PsiParams, data: Compared, state: Found) -> Found:
+    """Agree on the rounds, exchange a chunk with every host, take tags, and conclude in the last round."""
     if state.rounds < 0:
-        counts = {str(host): m.count for host, m in (await party.gather(HostSize)).items()}
-        if not all(0 <= count <= MAX_IDS for count in counts.values()):
-            raise BadValue(f"a host says that it has {max(counts.values())} ids; at most {MAX_IDS} are compared")
-        rounds = chunk_count(max(len(ids), *counts.values()), params.chunk_rows)
-        await party.send(Plan(count=len(ids), rounds=rounds))
-        empty = dict.fromkeys(counts, b"")
-        return state.evolve(rounds=rounds, host_counts=counts, own=empty, theirs=empty)
-    if state.taken == state.rounds:
-        return await _conclude(party, ids, state)
-    mine = state.order(len(ids))[chunk(state.taken, params)]
-    if len(mine):
-        await party.send(GuestPoints(points=await blind(party.engine, ids[mine].tolist(), state.scalar())))
-    own, theirs = dict(state.own), dict(state.theirs)
-    for host in party.peers(HOST):
-        expected = len(range(state.host_counts[str(host)])[chunk(state.taken, params)])
-        if expected:
-            points = (await party.recv(HostPoints, host)).points
-            theirs[str(host)] += tags(await reblind(party.engine, points, state.scalar(), expected))
-        if len(mine):
-            own[str(host)] += tags(_checked((await party.recv(Reblinded, host)).points, len(mine)))
-    party.report.progress(state.taken + 1, state.rounds, "comparing blinded ids")
-    return state.evolve(own=own, theirs=theirs, taken=state.taken + 1)
+        counts = {host: m.count for host, m in (await party.gather(HostSize)).items()}
+        rounds = await plan_as_guest(party, params, data, counts)
+        told = {str(host): count for host, count in counts.items()}
+        state = state.model_copy(update={"rounds": rounds, "guest_count": len(data), "host_counts": told})
+    pending = await _exchange_as_guest(party, params, data, state) if state.taken <= state.rounds else {}
+    if state.taken >= state.rounds:
+        await _take_tags(party, data, state.taken - state.rounds)
+    party.report.progress(state.taken + 1, _rounds(state), "comparing blinded ids")
+    if state.taken + 1 < _rounds(state):
+        return state.next(pending=pending)
+    return await _conclude(party, params, data, state)
 
 
-async def host(party: Party, params: PsiParams, ids: Ids, state: Found) -> Found:
-    """Agree on the rounds, exchange a chunk with the guest, or take the result."""
+async def host(party: Party, params: PsiParams, data: Compared, state: Found) -> Found:
+    """Agree on the rounds, exchange a chunk with the guest, return tags, and take the result in the last round."""
     if state.rounds < 0:
-        await party.send(HostSize(count=len(ids)))
-        plan = await party.recv(Plan)
-        least, most = (chunk_count(n, params.chunk_rows) for n in (max(plan.count, len(ids)), MAX_IDS))
-        if not 0 <= plan.count <= MAX_IDS or not least <= plan.rounds <= most:
-            raise BadValue(f"the guest plans {plan.rounds} rounds for {plan.count} ids of its own; check its version")
-        return state.evolve(rounds=plan.rounds, guest_count=plan.count)
-    order = state.order(len(ids))
-    if state.taken == state.rounds:
-        positions = (await party.recv(CommonRows)).positions
-        insist_on_positions(positions, len(ids))
-        return state.evolve(finished=True, rows=order[positions])
-    mine = order[chunk(state.taken, params)]
+        await party.send(HostSize(count=len(data)))
+        plan = await plan_as_host(party, params, data)
+        veil = await _agree_on_veil(party, params, state)
+        state = state.model_copy(update={"rounds": plan.rounds, "guest_count": plan.count, "veil": veil})
+    pending = await _exchange_as_host(party, params, data, state) if state.taken <= state.rounds else {}
+    if state.taken >= state.rounds:
+        await _return_tags(party, data, state)
+    party.report.progress(state.taken + 1, _rounds(state), "comparing blinded ids")
+    if state.taken + 1 < _rounds(state):
+        return state.next(pending=pending)
+    told = await told_by_guest(party, params, data, state)
+    if state.veil is not None and params.guest_learns_rows and _is_first(party):
+        await _unveil(party, data, told)
+    return told
+
+
+async def _exchange_as_guest(party: Party, params: PsiParams, data: Compared, state: Found) -> dict[str, bytes]:
+    """Send a chunk to every host, multiply those of the round before, and return the next."""
+    rows, secret = params.chunk_rows, blinding.random_scalar(state.prg("scalar"))
+    mine = state.order(data)[chunk(state.taken, rows)].astype(np.int64)
     if len(mine):
-        await party.send(HostPoints(points=await blind(party.engine, ids[mine].tolist(), state.scalar())))
-    expected = len(range(state.guest_count)[chunk(state.taken, params)])
-    if expected:
-        points = (await party.recv(GuestPoints)).points
-        await party.send(Reblinded(points=await reblind(party.engine, points, state.scalar(), expected)))
-    party.report.progress(state.taken + 1, state.rounds, "comparing blinded ids")
-    return state.evolve(taken=state.taken + 1)
+        await party.send(GuestPoints(points=await blind(party.engine, data.take(mine), secret)))
+    for peer in party.peers(HOST):
+        count = state.host_counts[str(peer)]
+        if before := expected(count, state.taken - 1, rows):
+            tags = await tags_of(party.engine, state.pending[str(peer)], secret, before)
+            data.tags(f"theirs {_name(peer)}", count).write((state.taken - 1) * rows, tags)
+    arrived = dict[str, bytes]()
+    for peer in party.peers(HOST):
+        if wanted := expected(state.host_counts[str(peer)], state.taken, rows):
+            arrived[str(peer)] = _sized((await party.recv(HostPoints, peer)).points, wanted, peer)
+    return arrived
 
 
-async def _conclude(party: Party, ids: Ids, state: Found) -> Found:
-    """Find the ids that every host has, and tell each host its own positions of them."""
+async def _exchange_as_host(party: Party, params: PsiParams, data: Compared, state: Found) -> dict[str, bytes]:
+    """Send a chunk to the guest, multiply the one of the round before, and return the next."""
+    rows, secret = params.chunk_rows, blinding.random_scalar(state.prg("scalar"))
+    mine = state.order(data)[chunk(state.taken, rows)].astype(np.int64)
+    if len(mine):
+        await party.send(HostPoints(points=await blind(party.engine, data.take(mine), secret)))
+    (peer,) = party.peers(GUEST)
+    if before := expected(state.guest_count, state.taken - 1, rows):
+        tags = await tags_of(party.engine, state.pending[str(peer)], secret, before)
+        data.tags("guest", state.guest_count).write((state.taken - 1) * rows, tags)
+    if wanted := expected(state.guest_count, state.taken, rows):
+        return {str(peer): _sized((await party.recv(GuestPoints)).points, wanted, peer)}
+    return {}
+
+
+async def _return_tags(party: Party, data: Compared, state: Found) -> None:
+    """Send a part of the tags of the guest's points, in its order or the hosts' own."""
+    part = chunk(state.taken - state.rounds, TAG_ROWS)
+    if expected(state.guest_count, state.taken - state.rounds, TAG_ROWS):
+        words = data.tags("guest", state.guest_count).words()
+        returned = words[part] if state.veil is None else words[_veil(data, state)[part]]
+        await party.send(Reblinded(tags=returned.tobytes()))
+
+
+async def _take_tags(party: Party, data: Compared, part: int) -> None:
+    """Keep a part of the tags that each host returns."""
+    if wanted := expected(len(data), part, TAG_ROWS):
+        for host, message in (await party.gather(Reblinded)).items():
+            if len(message.tags) != TAG_BYTES * wanted:
+                raise BadValue(f"{host} returned another number of points than it was sent; refuse its result")
+            data.tags(f"own {_name(host)}", len(data)).write(part * TAG_ROWS, message.tags)
+
+
+async def _agree_on_veil(party: Party, params: PsiParams, state: Found) -> Secret | None:
+    """Return the seed of the order in which hosts return points, None where the guest's own is kept."""
+    others = party.peers(HOST)
+    if not params.hides_order(1 + len(others)):
+        return None
+    if not _is_first(party):
+        return Secret((await party.recv(VeilSeed, min(others, key=str))).seed)
+    seed = state.prg("veil").take(SEED_BYTES)
+    if others:
+        await party.send(VeilSeed(seed=seed))
+    return Secret(seed)
+
+
+async def _conclude(party: Party, params: PsiParams, data: Compared, state: Found) -> Found:
+    """Find the places that every host has, tell the hosts, and learn which of the own ids they are."""
     hosts = party.peers(HOST)
-    found = {host: matches(state.own[str(host)], state.theirs[str(host)]) for host in hosts}
-    common = np.flatnonzero(np.all([positions >= 0 for positions in found.values()], axis=0))
-    rows = state.order(len(ids))[common]
-    by_id = np.argsort(ids[rows], kind="stable")
-    for host in hosts:
-        await party.send(CommonRows(positions=found[host][common][by_id]), to=host)
-    return state.evolve(finished=True, rows=rows[by_id], own={}, theirs={})
+    places = {peer: _compare(data, state, peer) for peer in hosts}
+    common = await tell_hosts(party, params, state, places)
+    last = state.next(finished=True, pending={}, count=int(common.sum()))
+    if params.is_left_join:
+        return last.model_copy(update={"placed": state.order(data).astype(np.int64)})
+    if not params.guest_learns_rows:
+        return last
+    if params.hides_order(len(hosts)):
+        common = await _ask_for_own(party, common, hosts[0])
+    return last.model_copy(update={"common": reordered(common, state.order(data))})
 
 
-async def blind(engine: Engine, ids: Sequence[bytes], scalar: bytes) -> bytes:
-    """Return the blinded element of each id, in order; many are computed on all cores."""
-    if len(ids) < MANY:
-        return blinding.blind(ids, scalar, DOMAIN)
-    parts = (ids[at : at + PART_ROWS] for at in range(0, len(ids), PART_ROWS))
-    return b"".join(await engine.map(blind_part, [msgpack.packb([scalar, *part]) for part in parts]))
+def _compare(data: Compared, state: Found, peer: Address) -> Where:
+    name = _name(peer)
+    own, theirs = data.tags(f"own {name}", len(data)), data.tags(f"theirs {name}", state.host_counts[str(peer)])
+    return join(own, theirs, data.folder / f"places {name}.npy", data.memory_bytes)
 
 
-async def reblind(engine: Engine, points: bytes, scalar: bytes, count: int) -> bytes:
-    """Return a peer's ``count`` elements multiplied by ``scalar``; raises CryptoError or TaskFailed for bad ones."""
-    if count < MANY:
-        return blinding.reblind(points, scalar, count)
-    width = blinding.ELEMENT_BYTES
-    if len(points) != count * width or len({points[at : at + width] for at in range(0, len(points), width)}) != count:
-        raise CryptoError(f"these are not {count} distinct elements of {width} bytes; refuse the sender's message")
-    parts = (points[at : at + PART_ROWS * width] for at in range(0, len(points), PART_ROWS * width))
-    return b"".join(await engine.map(reblind_part, [scalar + part for part in parts]))
+async def _ask_for_own(party: Party, common: Marks, first: Address) -> Marks:
+    """Let the first host put the common places into the guest's order."""
+    await party.send(CommonMarks(bits=pack(common)), to=first)
+    own = unpack((await party.recv(OwnMarks, first)).bits, len(common))
+    if own.sum() != common.sum():
+        raise BadValue(f"{first} named {own.sum()} of the {common.sum()} common ids; refuse its result")
+    return own
 
 
-def blind_part(partition: bytes) -> bytes:
-    """Blind a partition: a list of the scalar and the ids."""
-    scalar, *ids = msgpack.unpackb(partition)
-    return blinding.blind(ids, scalar, DOMAIN)
+async def _unveil(party: Party, data: Compared, state: Found) -> None:
+    """Put the guest's marks from the hosts' order into the guest's; no more of them than ids are common."""
+    marks = unpack((await party.recv(CommonMarks)).bits, state.guest_count)
+    if state.count >= 0 and int(marks.sum()) != state.count:
+        raise BadValue(f"the guest asks after {marks.sum()} ids of which {state.count} are common; refuse it")
+    await party.send(OwnMarks(bits=reordered(marks, _veil(data, state))))
 
 
-def reblind_part(partition: bytes) -> bytes:
-    """Multiply a partition: the scalar, then the elements."""
-    return blinding.reblind(partition[SCALAR_BYTES:], partition[:SCALAR_BYTES])
+def _veil(data: Compared, state: Found) -> Where:
+    """Return at which of the guest's places the point stands that is returned first, second, ..."""
+    assert state.veil is not None
+    seed = state.veil.to_bytes()
+    return data.order(lambda: Prg(seed, "veil"), "veil", state.guest_count)
 
 
-def chunk_count(count: int, chunk_rows: int) -> int:
-    """Return how many chunks hold ``count`` points."""
-    return -(-count // chunk_rows)
+def _is_first(party: Party) -> bool:
+    return all(str(party.me) < str(peer) for peer in party.peers(HOST))
 
 
-def chunk(taken: int, params: PsiParams) -> slice:
-    """Return the positions of the chunk after ``taken`` others."""
-    return slice(taken * params.chunk_rows, (taken + 1) * params.chunk_rows)
+def _rounds(state: Found) -> int:
+    """Return how many rounds there are: those that send chunks, and those that return tags, one at least."""
+    return state.rounds + max(1, chunk_count(state.guest_count, TAG_ROWS))
 
 
-def tags(points: bytes) -> bytes:
-    """Return the first bytes of each point, which are as random as the rest."""
-    width = blinding.ELEMENT_BYTES
-    return np.frombuffer(points, np.uint8).reshape(-1, width)[:, :TAG_BYTES].tobytes()
+def _name(peer: Address) -> str:
+    """Return the name of a peer's files."""
+    return str(peer).replace("/", "-")
 
 
-def matches(own: bytes, theirs: bytes) -> Rows:
-    """Return for each own tag the position of the equal one among theirs, -1 where there is none."""
-    position = {theirs[i : i + TAG_BYTES]: i // TAG_BYTES for i in range(0, len(theirs), TAG_BYTES)}
-    each = [own[i : i + TAG_BYTES] for i in range(0, len(own), TAG_BYTES)]
-    if len(position) != len(theirs) // TAG_BYTES or len(set(each)) != len(each):
-        raise BadValue("a host sent the same point in two chunks; refuse its result")
-    return np.array([position.get(tag, -1) for tag in each], dtype=np.int64)
-
-
-def insist_on_positions(positions: Rows, count: int) -> None:
-    """Raise BadValue unless ``positions`` are distinct and within the host's ids."""
-    inside = positions.ndim == 1 and bool(np.all((positions >= 0) & (positions < count)))
-    if not inside or len(np.unique(positions)) != len(positions):
-        raise BadValue("the guest named rows that this party has not, or one twice; refuse its result")
-
-
-def _checked(points: bytes, count: int) -> bytes:
-    blinding.check_elements(points, count)
+def _sized(points: bytes, count: int, peer: Address) -> bytes:
+    if len(points) != count * blinding.ELEMENT_BYTES:
+        raise BadValue(f"{peer} sent {len(points)} bytes for {count} points; refuse its message")
     return points
-
-
-def unique_ids(ids: Ids) -> Rows:
-    """Return the rows on which each id occurs first, in the order of rows."""
-    return np.sort(np.unique(ids, return_index=True)[1]).astype(np.int64)
 
 
 psi = Algorithm(
     name="psi",
-    version="1",
+    version="2",
     params=PsiParams,
     programs={GUEST: Program(Found, start, guest), HOST: Program(Found, start, host)},
-    messages=(HostSize, Plan, GuestPoints, HostPoints, Reblinded, CommonRows),
+    messages=(HostSize, Plan, VeilSeed, GuestPoints, HostPoints, Reblinded, *ENDINGS, CommonMarks, OwnMarks),
     disclosures=(
-        Disclosure(GUEST, "how many distinct ids each host has", HostSize),
-        Disclosure(HOST, "how many distinct ids the guest has, and the size of the largest set in chunks", Plan),
+        *DISCLOSED,
+        Disclosure(HOST, "nothing: a random seed shared by the hosts; sent where there are several", VeilSeed),
         Disclosure(HOST, "nothing: the guest's ids as points under the guest's secret scalar, shuffled", GuestPoints),
         Disclosure(
             GUEST,
-            "which of its own ids each host has (with several hosts: of each host apart, beyond the common result)",
+            "with one host: which of its own ids the host has. With several hosts, with cardinality_only, or with a "
+            "result for the host alone: only how many each host has, and how many each group of hosts has. In a left "
+            "join: which of its own ids each host has",
             HostPoints,
         ),
         Disclosure(GUEST, "the other half of the comparison with each host: nothing beyond it", Reblinded),
-        Disclosure(HOST, "which of its own ids all parties have", CommonRows),
+        Disclosure(HOST, "nothing beyond how many ids are common; sent to one of several hosts", CommonMarks),
+        Disclosure(GUEST, "which of its own ids all parties have; with several hosts", OwnMarks),
     ),
     coalitions=(
-        "Several hosts together learn no more than each of them: all get the same ids. The guest could name fewer rows "
-        "than there are, and a party that puts in ids it does not have learns whether the others have them: sizes are "
-        "shown to all for that reason."
+        "Several hosts together learn no more than each of them: all get the same ids (in a left join, each its own). "
+        "The guest and one of several hosts together learn which of the guest's ids each other host has. The guest "
+        "could name fewer rows than there are, and, with several hosts, ask the first host after other ids than the "
+        "common ones: as many as are common, or as it likes where the result is for the guest alone. A party that puts "
+        "in ids it does not have learns whether the others have them: sizes are shown to all for that reason."
     ),
 )

@@ -27,3 +27,18 @@ def named(table: Table, names: Sequence[str], me: Address, parameter: str, *, an
 def column(table: Table, name: str) -> NDArray[np.float64]:
     """Return a feature's values, NaN where one is missing."""
     return np.asarray(table.features[:, table.schema.features.index(name)], dtype=np.float64)
+
+
+def positioned(table: Table, positions: Sequence[int], parameter: str) -> tuple[str, ...]:
+    """Return the features at ``positions``, which count from 0; raises DataError for one beyond the table."""
+    names = table.schema.features
+    if any(not 0 <= i < len(names) for i in positions):
+        raise DataError(f"{parameter} names a column beyond the table's {len(names)}; count from 0")
+    return tuple(names[i] for i in positions)
+
+
+def insist_on_columns(table: Table, names: Sequence[str]) -> None:
+    """Raise DataError when a table lacks a feature that a model was trained on."""
+    for name in names:
+        if name not in table.schema.features:
+            raise DataError(f"the table lacks the model's feature {name!r}; use the columns of the training")

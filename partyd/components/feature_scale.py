@@ -3,6 +3,10 @@
 ``standard`` subtracts the mean and divides by the standard deviation (over rows, as numpy's ``std``); ``min_max`` maps
 the range of the training rows onto ``feature_range``, and with ``strict_range`` clips what lies outside. A constant
 column becomes zero, or the lower end of its range. Missing values stay missing and count for nothing.
+
+Of FATE 1.x are ``with_mean`` and ``with_std``, each a half of ``standard``, and the bounds at which values are cut off
+before anything is computed: ``feat_lower`` and ``feat_upper``, for all columns or a list with one for each of the
+table's. In the ``mode`` cap they are shares of the rows (0.05 and 0.95 cut a twentieth off on either side).
 """
 
 from __future__ import annotations
@@ -12,22 +16,27 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
 from partyd.algorithms.parameters import FateParams, lower
 from partyd.components.base import Component, JsonObject, Kind, Port, TaskContext
-from partyd.components.columns import column, named
+from partyd.components.columns import column, insist_on_columns, named, positioned
 from partyd.data.table import Table
 from partyd.errors import DataError, TaskFailed
 from partyd.types import GUEST, HOST, Address
 
 BOTH = GUEST | HOST
+MOST = float(np.finfo(np.float64).max)
 Vector = NDArray[np.float64]
 Range = tuple[float, float]
+Bound = FiniteFloat | tuple[FiniteFloat, ...] | None
 
 
 class FeatureScaleParams(FateParams):
-    """FATE 2.2's parameters; without ``scale_col`` every column is scaled, and ``feature_range`` may name columns."""
+    """FATE 2.2's parameters; without ``scale_col`` every column is scaled, and ``feature_range`` may name columns.
+
+    From ``mode`` on they are FATE 1.x's.
+    """
 
     method: Annotated[Literal["standard", "min_max"], BeforeValidator(lower)] = "standard"
     feature_range: Range | dict[str, Range] = (0.0, 1.0)
@@ -35,6 +44,11 @@ class FeatureScaleParams(FateParams):
     scale_idx: tuple[int, ...] | None = Field(default=None)
     strict_range: bool = True
     use_anonymous: bool = False
+    mode: Annotated[Literal["normal", "cap"], BeforeValidator(lower)] = "normal"
+    feat_lower: Bound = None
+    feat_upper: Bound = None
+    with_mean: bool = True
+    with_std: bool = True
 
     @model_validator(mode="after")
     def _makes_sense(self) -> FeatureScaleParams:
@@ -43,7 +57,15 @@ class FeatureScaleParams(FateParams):
         ranges = self.feature_range.values() if isinstance(self.feature_range, dict) else (self.feature_range,)
         if any(not low < high for low, high in ranges):
             raise ValueError("a feature_range is empty: give the lower end first, then the upper one")
+        low, high = self.shares
+        if self.mode == "cap" and not (isinstance(low, float) and isinstance(high, float) and 0 <= low < high <= 1):
+            raise ValueError("in the mode cap feat_lower and feat_upper are shares of the rows, such as 0.05 and 0.95")
         return self
+
+    @property
+    def shares(self) -> tuple[Bound, Bound]:
+        """The bounds as the mode cap reads them: where nothing is said, all rows."""
+        return self.feat_lower or 0.0, 1.0 if self.feat_upper is None else self.feat_upper
 
 
 async def run(context: TaskContext) -> None:
@@ -68,11 +90,15 @@ def fit(table: Table, params: FeatureScaleParams, me: Address) -> JsonObject:
     """Return the model, in FATE's shape: numbers by column, and the names of the scaled columns."""
     names = _chosen(table, params, me)
     columns = {name: _known(column(table, name), name) for name in names}
+    bounds = _bounds(table, params, columns)
+    columns = {name: np.clip(known, *bounds[name]) for name, known in columns.items()} if bounds else columns
     ranges = _ranges(table, params, me, names)
-    info: JsonObject = _standard(columns) if params.method == "standard" else _min_max(columns, ranges)
+    info: JsonObject = _standard(columns, params) if params.method == "standard" else _min_max(columns, ranges)
     numbers = {f"{name}_dtype": "float64" for name in info}
     if params.method == "min_max":
         info["strict_range"] = params.strict_range
+    for i, end in enumerate(("lower", "upper")):
+        info |= {f"column_{end}": {name: both[i] for name, both in bounds.items()}} if bounds else {}
     return {
         "data": {"scaler_info": info | numbers | {"select_col": list(names)}},
         "meta": {"method": params.method, "model_type": "feature_scale"},
@@ -85,11 +111,12 @@ def transform(table: Table, model: JsonObject) -> Table:
     if model.get("meta", {}).get("model_type") != "feature_scale":
         raise TaskFailed("the input model is not one of feature_scale; connect its output_model")
     info = model["data"]["scaler_info"]
+    insist_on_columns(table, info["select_col"])
     features = np.array(table.features, dtype=np.float64)
     for name in info["select_col"]:
-        if name not in table.schema.features:
-            raise DataError(f"the table lacks the scaled feature {name!r}; use the columns of the training")
         j = table.schema.features.index(name)
+        if "column_lower" in info:
+            features[:, j] = np.clip(features[:, j], info["column_lower"][name], info["column_upper"][name])
         if method == "standard":
             features[:, j] = (features[:, j] - info["mean"][name]) / info["std"][name]
         else:
@@ -106,10 +133,41 @@ def _known(values: Vector, name: str) -> Vector:
     return known
 
 
-def _standard(columns: Mapping[str, Vector]) -> JsonObject:
-    spreads = {name: float(known.std()) for name, known in columns.items()}
-    means = {name: float(known.mean()) for name, known in columns.items()}
-    return {"mean": means, "std": {name: spread if spread > 0 else 1.0 for name, spread in spreads.items()}}
+def _standard(columns: Mapping[str, Vector], params: FeatureScaleParams) -> JsonObject:
+    spreads = {name: _spread(known) if params.with_std else 1.0 for name, known in columns.items()}
+    means = {name: float(known.mean()) if params.with_mean else 0.0 for name, known in columns.items()}
+    return {"mean": means, "std": spreads}
+
+
+def _spread(known: Vector) -> float:
+    """Return the standard deviation, 1 where it is nothing but rounding; scikit-learn's bound."""
+    variance, n, step = float(known.var()), len(known), float(np.finfo(np.float64).eps)
+    constant = variance <= n * step * variance + (n * step * float(known.mean())) ** 2
+    return 1.0 if constant else float(known.std())
+
+
+def _bounds(table: Table, params: FeatureScaleParams, columns: Mapping[str, Vector]) -> dict[str, Range]:
+    """Return where each column is cut off; empty when none is."""
+    if params.mode == "cap":
+        shares = np.array(params.shares, dtype=np.float64)
+        cuts = {name: np.quantile(known, shares).tolist() for name, known in columns.items()}
+        return {name: (low, high) for name, (low, high) in cuts.items()}
+    if params.feat_lower is None and params.feat_upper is None:
+        return {}
+    low = _for_each(table, params.feat_lower, -MOST, "feat_lower")
+    high = _for_each(table, params.feat_upper, MOST, "feat_upper")
+    if any(low[name] > high[name] for name in columns):
+        raise DataError("feat_lower is above feat_upper for a column; give the lower bound first")
+    return {name: (low[name], high[name]) for name in columns}
+
+
+def _for_each(table: Table, bound: Bound, otherwise: float, parameter: str) -> dict[str, float]:
+    names = table.schema.features
+    if not isinstance(bound, tuple):
+        return dict.fromkeys(names, otherwise if bound is None else bound)
+    if len(bound) != len(names):
+        raise DataError(f"{parameter} has {len(bound)} values for {len(names)} columns; give one for each, or one")
+    return dict(zip(names, bound, strict=True))
 
 
 def _min_max(columns: Mapping[str, Vector], ranges: Mapping[str, Range]) -> JsonObject:
@@ -133,9 +191,7 @@ def _ranges(table: Table, params: FeatureScaleParams, me: Address, names: Sequen
 def _chosen(table: Table, params: FeatureScaleParams, me: Address) -> tuple[str, ...]:
     names = table.schema.features
     if params.scale_idx is not None:
-        if any(not 0 <= i < len(names) for i in params.scale_idx):
-            raise DataError(f"scale_idx names a column beyond the table's {len(names)}; count from 0")
-        return tuple(dict.fromkeys(names[i] for i in params.scale_idx))
+        return tuple(dict.fromkeys(positioned(table, params.scale_idx, "scale_idx")))
     if params.scale_col is None:
         return names
     return tuple(dict.fromkeys(named(table, params.scale_col, me, "scale_col", anonymous=params.use_anonymous)))

@@ -38,6 +38,13 @@ def class_table(rows: Table, scores: Matrix, classes: Sequence[float], kind: str
     return _bare(rows).with_features(names, np.column_stack(columns))
 
 
+def number_table(rows: Table, predicted: Vector, kind: str) -> Table:
+    """Return the result table of rows for which a number was predicted: score and result are that number."""
+    of_kind = np.full(len(rows), float(ROW_TYPES.index(kind)))
+    names = (PREDICT_SCORE, PREDICT_RESULT, f"{DETAIL}label", TYPE)
+    return _bare(rows).with_features(names, np.column_stack([predicted, predicted, predicted, of_kind]))
+
+
 def _bare(rows: Table) -> Table:
     """Return the rows without their weights."""
     schema = rows.schema.model_copy(update={"weight": None})

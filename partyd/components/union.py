@@ -1,7 +1,8 @@
 """Put tables of the same columns under each other: FATE 2.2's union. Nothing is exchanged.
 
 The rows keep their order, table after table, so that aligned rows stay aligned where every party joins its tables in
-the same order. A row whose sample id came before gets it with a number behind it.
+the same order. A row whose sample id came before gets it with a number behind it, or with ``keep_duplicate`` off is
+left out; each party goes by its own sample ids.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from partyd.algorithms.parameters import FateParams
 from partyd.components.base import Component, Kind, Port, TaskContext
-from partyd.components.rows import with_distinct_ids
+from partyd.components.rows import occurrence, with_distinct_ids
 from partyd.data.table import Table
 from partyd.errors import DataError
 from partyd.types import GUEST, HOST
@@ -23,13 +24,20 @@ BOTH = GUEST | HOST
 
 
 class UnionParams(FateParams):
-    """FATE 2.2 has none."""
+    """FATE 2.2 has none; ``keep_duplicate`` is FATE 1.x's."""
+
+    keep_duplicate: bool = True
 
 
 async def run(context: TaskContext) -> None:
     """Join the tables."""
+    assert isinstance(context.params, UnionParams)
     tables = context.read_tables("input_datas")
-    joined, again = with_distinct_ids(stacked(tables))
+    joined, again = stacked(tables), 0
+    if context.params.keep_duplicate:
+        joined, again = with_distinct_ids(joined)
+    else:
+        joined = joined.take(np.flatnonzero(occurrence(joined.ids) == 0))
     context.write_table("output_data", joined)
     context.write_document("metric", {"counts": [len(table) for table in tables], "count": len(joined)})
     context.party.report.info(f"{len(tables)} tables give {len(joined)} rows")

@@ -25,17 +25,19 @@ import phe
 from gmpy2 import mpz
 from numpy.typing import NDArray
 
-from partyd.crypto import multiexp
+from partyd.crypto import buckets, multiexp
 from partyd.crypto.encoding import (
     EXPONENT,
     MAGNITUDE,
     MATRIX_EXPONENT,
+    MAX_EXPONENT,
     Encoded,
     bound_of,
     declared,
     encode,
     encode_factors,
     exact_scalar,
+    insist_on_exponent,
 )
 from partyd.crypto.prg import Prg
 from partyd.errors import BadValue, CryptoError, EncodingOverflow
@@ -48,7 +50,6 @@ VERSION = 1
 MAX_COUNT = 1 << 26
 MAX_WIDTH = 2048
 """Bytes of a ciphertext under an 8192-bit key."""
-MAX_EXPONENT = 4096
 Plain = NDArray[np.float64] | NDArray[np.int64] | NDArray[np.bool_]
 Index = int | slice | Sequence[int] | NDArray[np.intp] | NDArray[np.bool_]
 
@@ -67,6 +68,7 @@ class CipherVector:
 
     def __init__(self, key: PublicKey, values: list[mpz], exponent: int, bound: int, *, _fresh: bool = False) -> None:
         key.insist_on_room(bound)
+        insist_on_exponent(exponent)
         self.key, self._values, self.exponent, self.bound, self._fresh = key, values, exponent, bound, _fresh
 
     # -- size and choice ------------------------------------------------------------------
@@ -94,6 +96,11 @@ class CipherVector:
         """The bits of the bound; masks for ``add_integers`` want 40 more."""
         return self.bound.bit_length()
 
+    @property
+    def fresh(self) -> bool:
+        """Whether this is an encryption that nothing was done to and that has not been let go yet."""
+        return self._fresh
+
     # -- sums -----------------------------------------------------------------------------
 
     def __add__(self, other: CipherVector | Plain | float) -> CipherVector:
@@ -106,20 +113,17 @@ class CipherVector:
     def __sub__(self, other: CipherVector | Plain | float) -> CipherVector:
         if isinstance(other, CipherVector):
             return self._combine(other, negate=True)
-        return self.plus(np.negative(other))
+        return self._add_encoded(-self._encoded(other))
 
     def __rsub__(self, other: Plain | float) -> CipherVector:
         return (-self).plus(other)
 
     def __neg__(self) -> CipherVector:
-        return self._like(multiexp.invert_all(self._values, self.key.n2))
+        return self._like(multiexp.invert_squares(self._values, self.key.n))
 
     def plus(self, values: Plain | float, exponent: int = EXPONENT, magnitude: float = MAGNITUDE) -> CipherVector:
         """Add plaintext ``values`` (or one for all), rounded to ``exponent`` or this vector's, whichever is finer."""
-        array = np.asarray(values)
-        self._insist_on_length(len(self) if array.ndim == 0 else len(array))
-        fine = self.exponent if array.dtype.kind in "iub" else min(self.exponent, exponent)
-        return self._add_encoded(encode(np.broadcast_to(array, len(self)), min(fine, self.exponent), magnitude))
+        return self._add_encoded(self._encoded(values, exponent, magnitude))
 
     def add_integers(self, integers: Sequence[int], bits: int) -> CipherVector:
         """Add integers below 2^bits in magnitude to the hidden integers themselves, as masks are.
@@ -133,10 +137,18 @@ class CipherVector:
         """Return a vector of one: the sum of all elements."""
         bound = self.bound * max(len(self), 1)
         self.key.insist_on_room(bound)
-        total, n2 = mpz(1), self.key.n2
-        for value in self._values:
-            total = total * value % n2
-        return self._like([total], bound=bound)
+        return self._like([multiexp.product_of(self._values, self.key.n2)], bound=bound)
+
+    def sums_by_bin(self, bins: buckets.Bins, n_bins: int) -> CipherVector:
+        """Return the sum of each bin 0..n_bins-1, element i standing in ``bins[i]``; what stands in -1 is left out.
+
+        An empty bin's sum is the ciphertext 1. For several features at once see ``histogram.histograms``.
+        """
+        codes = buckets.checked_bins(bins.reshape(-1, 1), len(self), n_bins)[:, 0]
+        bound = self.bound * max(len(self), 1)
+        self.key.insist_on_room(bound)
+        sums = buckets.Factors(self._values, [], self.key.n2).by(codes, n_bins)
+        return self._like(list(sums.products), bound)
 
     # -- products -------------------------------------------------------------------------
 
@@ -149,11 +161,14 @@ class CipherVector:
     __rmul__ = __mul__
 
     def __truediv__(self, divisor: float) -> CipherVector:
+        if not np.all(divisor):
+            raise EncodingOverflow("a ciphertext cannot be divided by zero; leave such rows out")
         return self * (1.0 / divisor)
 
     def times(self, values: Plain, exponent: int = MATRIX_EXPONENT, magnitude: float = MAGNITUDE) -> CipherVector:
         """Multiply element by element with plaintext ``values`` rounded to ``exponent`` (integers: exact)."""
         factors = encode_factors(values, exponent, magnitude)
+        self._insist_on_shape(factors.words.shape)
         return self._times_integers(factors.words.tolist(), factors.exponent, factors.bound)
 
     def __rmatmul__(self, matrix: Plain) -> CipherVector:
@@ -185,7 +200,7 @@ class CipherVector:
         values, fresh, self._fresh = self._values, self._fresh, False
         if not fresh:
             hiding = self.key.obfuscators(len(self), rng or Prg.fresh())
-            values = [v * r % self.key.n2 for v, r in zip(values, hiding, strict=True)]
+            values = multiexp.products_of_pairs(values, hiding, self.key.n2)
         return Ciphertexts.of(self.key, values, self.exponent, self.bound_bits)
 
     def raw(self) -> list[mpz]:
@@ -220,6 +235,11 @@ class CipherVector:
         if length != len(self):
             raise CryptoError(f"{length} values do not fit a vector of {len(self)}; align the rows first")
 
+    def _insist_on_shape(self, shape: tuple[int, ...]) -> None:
+        if len(shape) != 1:
+            raise CryptoError(f"values of shape {shape} do not fit a vector of {len(self)}; a matrix is CipherMatrix")
+        self._insist_on_length(shape[0])
+
     def _at(self, exponent: int) -> CipherVector:
         """Return the same numbers at a finer exponent."""
         shift = self.exponent - exponent
@@ -238,8 +258,16 @@ class CipherVector:
         self.key.insist_on_room(bound)
         left, right, n2 = self._at(finest)._values, other._at(finest)._values, self.key.n2
         if negate:
-            right = multiexp.invert_all(right, n2)
-        return CipherVector(self.key, [a * b % n2 for a, b in zip(left, right, strict=True)], finest, bound)
+            right = multiexp.invert_squares(right, self.key.n)
+        return CipherVector(self.key, multiexp.products_of_pairs(left, right, n2), finest, bound)
+
+    def _encoded(self, values: Plain | float, exponent: int = EXPONENT, magnitude: float = MAGNITUDE) -> Encoded:
+        """Return plaintext values, or one for all, as they are to be added."""
+        array = np.asarray(values)
+        if array.ndim:
+            self._insist_on_shape(array.shape)
+        finest = self.exponent if array.dtype.kind in "iub" else min(self.exponent, exponent)
+        return encode(np.broadcast_to(array, len(self)), finest, magnitude)
 
     def _add_encoded(self, encoded: Encoded) -> CipherVector:
         shift = self.exponent - encoded.exponent
@@ -255,7 +283,7 @@ class CipherVector:
         self.key.insist_on_room(bound)
         if all(factor == 1 for factor in factors):
             return CipherVector(self.key, self._values, self.exponent + exponent, bound)
-        values = multiexp.powers_of_each(self._values, factors, self.key.n2)
+        values = multiexp.powers_of_each(self._values, factors, self.key.n)
         return CipherVector(self.key, values, self.exponent + exponent, bound)
 
 

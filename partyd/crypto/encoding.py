@@ -24,6 +24,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from operator import index
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -38,6 +40,8 @@ MAGNITUDE = 2.0**32
 """What values and factors stay below unless the caller declares otherwise."""
 WORD_BITS = 62
 """Plaintext factors fit a machine word, sign and one spare bit included."""
+MAX_EXPONENT = 4096
+"""How fine or coarse a vector may be: beyond it, a magnitude could take a needless gigabyte to write down."""
 
 Integers = NDArray[np.int64]
 
@@ -55,24 +59,28 @@ class Encoded:
     exponent: int
     bound: int
 
+    def __neg__(self) -> Encoded:
+        return Encoded([-m for m in self.integers], self.exponent, self.bound)
+
 
 def encode(values: ArrayLike, exponent: int = EXPONENT, magnitude: float = MAGNITUDE) -> Encoded:
     """Return one-dimensional ``values`` at ``exponent``; raises EncodingOverflow beyond ``magnitude``, for NaN too."""
     array = _checked(values, magnitude)
     if array.ndim != 1:
         raise CryptoError(f"a vector has one dimension, not {array.ndim}; reshape it")
-    if array.dtype.kind in "iub" and exponent <= 0:
-        integers = [value << -exponent for value in array.astype(object).tolist()]
-    else:
-        integers = [int(value) for value in np.rint(np.ldexp(array.astype(np.float64), -exponent)).tolist()]
-    return Encoded(integers, exponent, bound_of(magnitude, exponent))
+    bound = bound_of(magnitude, exponent)
+    if array.dtype.kind in "iub":
+        return Encoded([_shifted(int(value), -exponent) for value in array.tolist()], exponent, bound)
+    scaled = np.rint(_scaled(array, -exponent))
+    return Encoded([int(value) for value in scaled.tolist()], exponent, bound)
 
 
 def declared(integers: Sequence[int], bits: int, exponent: int) -> Encoded:
     """Return ``integers`` as they are; raises EncodingOverflow unless all lie below 2^bits in magnitude."""
-    if any(abs(m) >> bits for m in integers):
+    whole = [index(m) for m in integers]
+    if any(abs(m) >> bits for m in whole):
         raise EncodingOverflow(f"an integer exceeds the declared {bits} bits; declare more")
-    return Encoded([int(m) for m in integers], exponent, (1 << bits) - 1)
+    return Encoded(whole, exponent, (1 << bits) - 1)
 
 
 def encode_factors(values: ArrayLike, exponent: int = MATRIX_EXPONENT, magnitude: float = MAGNITUDE) -> FactorArray:
@@ -87,7 +95,7 @@ def encode_factors(values: ArrayLike, exponent: int = MATRIX_EXPONENT, magnitude
             f"factors up to {magnitude:g} at 2^{used} take {bound.bit_length()} bits, over {WORD_BITS}; "
             "declare a smaller magnitude or a coarser exponent"
         )
-    scaled = array if used == 0 and array.dtype.kind != "f" else np.rint(np.ldexp(array.astype(np.float64), -used))
+    scaled = array if array.dtype.kind in "iu" else np.rint(_scaled(array, -used))
     return FactorArray(scaled.astype(np.int64), used, bound)
 
 
@@ -122,15 +130,40 @@ def exact_scalar(value: float) -> tuple[int, int]:
 
 def bound_of(magnitude: float, exponent: int) -> int:
     """Return the bound on integers at ``exponent`` whose values stay within ``magnitude``."""
+    insist_on_exponent(exponent)
+    if not 0 <= magnitude < np.inf:
+        raise EncodingOverflow(f"a magnitude of {magnitude} bounds nothing; declare a finite one that is not negative")
     numerator, denominator = float(magnitude).as_integer_ratio()
     return -(-(numerator << max(-exponent, 0)) // (denominator << max(exponent, 0)))
+
+
+def insist_on_exponent(exponent: int) -> None:
+    """Raise EncodingOverflow unless a vector may have ``exponent``."""
+    if abs(exponent) > MAX_EXPONENT:
+        raise EncodingOverflow(f"an exponent of {exponent} is beyond {MAX_EXPONENT}; scale the numbers")
+
+
+def _scaled(array: NDArray[np.float64] | NDArray[np.int64], shift: int) -> NDArray[np.float64]:
+    """Return ``array * 2^shift``; raises EncodingOverflow beyond the range of doubles."""
+    with np.errstate(over="ignore"):
+        scaled = np.ldexp(array.astype(np.float64), shift)
+    if not np.all(np.isfinite(scaled)):
+        raise EncodingOverflow(f"a value at 2^{-shift} exceeds a double; use a coarser exponent, or integers")
+    return scaled
+
+
+def _shifted(value: int, shift: int) -> int:
+    """Return ``value * 2^shift`` rounded half to even."""
+    return value << shift if shift >= 0 else round(Fraction(value, 1 << -shift))
 
 
 def _checked(values: ArrayLike, magnitude: float) -> NDArray[np.float64] | NDArray[np.int64]:
     array = np.asarray(values)
     if array.dtype.kind not in "fiub":
         raise EncodingOverflow(f"an array of {array.dtype} holds no numbers that can be encoded; convert it to float64")
-    inside = (array <= magnitude) & (array >= -magnitude)
+    # Integers are compared as such: beyond 2^53 a double might agree with its neighbours.
+    limit = int(magnitude) if array.dtype.kind in "iu" and np.isfinite(magnitude) else magnitude
+    inside = (array <= limit) & (array >= -limit)
     if not bool(np.all(inside)):
         raise EncodingOverflow(
             f"{int(np.sum(~inside))} of {array.size} values are not within the declared magnitude {magnitude:g}; "

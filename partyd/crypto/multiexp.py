@@ -1,13 +1,10 @@
-"""Many powers modulo a square at once: fixed bases, products of powers, inverses.
+"""Many powers modulo a square at once: products of powers, inverses, plain products.
 
-Paillier computes modulo n^2 (and p^2). A number x = x_0 + x_1 n below n^2 is kept *split* as the pair (x_0, x_1) in
-long products: x y = x_0 y_0 + (x_0 y_1 + x_1 y_0) n (mod n^2), three products and two reductions of half the length,
-which takes a tenth to a third less time than one product and one reduction of the full length. ``root`` is the n whose
-square is the modulus.
-
-Numbers that many products take from a table are kept as *units* (a, t), which stands for a (1 + t n) with a below n: in
-a product the t of all factors add up, and what is left is to multiply x by a, half as long. That takes two thirds of
-the time of a split product.
+Paillier computes modulo n^2 (and p^2); ``root`` is the number whose square is the modulus. A number that many products
+take is kept as a *unit* (a, t), which stands for a (1 + t n) with a below n: in a product the t add up, and what is
+left is to multiply the a, half as long. Two of them are multiplied first, which needs no reduction, and then their
+product into the running one: a unit takes half the time of a number modulo n^2. Making one takes a share in a batch
+inversion modulo n, and gives the inverse of a besides: 1 / (a (1 + t n)) is the unit (a', -t - q), if a a' = 1 + q n.
 
 ``products_of_powers`` computes P_j = prod_i b_i^(x_ij) for a whole matrix of signed machine words, which is what
 ``X.T @ [[d]]`` is under Paillier. Two methods share the work (Bernstein, "Pippenger's exponentiation algorithm",
@@ -17,18 +14,20 @@ the time of a split product.
   columns; a column then takes one product per non-zero digit, and non-zero digits have density 1/(w+1). Positive and
   negative digits are gathered in a numerator and a denominator, so that nothing is inverted but one number per
   column.
-- Pippenger's buckets, digits with the entry's sign: nothing is made per base but its inverse (in a batch), and each
-  window of w bits takes one product per row and two per bucket. Better for few columns and many rows.
+- Pippenger's buckets with signed digits: each base and its inverse become units, once for all columns. Each window of w
+  bits of a column takes one product per row and two per bucket, of which there are 2^(w-1). Better for many rows. The t
+  need no buckets: they come to sum_i x_ij t_i.
 
-``_plan`` counts what each would take and picks the cheaper. Zeros take none. Timing depends on the
-exponents; whoever can time this process is inside the organisation.
+``_plan`` counts what each would take and picks the cheapest. Zeros take none. Timing depends on the exponents; whoever
+can time this process is inside the organisation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import pairwise, repeat
+from operator import mod, mul
 
 import gmpy2
 import numpy as np
@@ -38,90 +37,65 @@ from numpy.typing import NDArray
 from partyd.errors import CryptoError
 
 STRAUS_ROWS = 1024
-"""Rows per table of odd powers: bounds its memory (32 powers of 512 bytes each: 16 MB)."""
-TABLE_COST = 2.5
-"""What an entry of a table of units costs, cache included, in products with one."""
-SPLIT_COST = 1.4
-"""What a product of split numbers costs in the same."""
+"""Rows per table of odd powers: bounds its memory (32 powers of 600 bytes each: 20 MB)."""
 STRAUS_COLUMNS = 512
 """Columns whose digits are laid out at once."""
-Split = tuple[mpz, mpz]
+FULL_COST = 1.9
+"""What a product modulo n^2 takes; all costs are in products with a unit."""
+ENTRY_COST = 2.2
+"""What an entry of a table of odd powers takes."""
+UNIT_COST = 3.8
+"""What it takes to make a base and its inverse units."""
+ONE = mpz(1)
 Unit = tuple[mpz, mpz]
-ONE: Split = (mpz(1), mpz(0))
 
 
-class FixedBase:
-    """Raise one base to many exponents of ``size`` bytes with a table of 255 powers per byte (Brickell et al. 1992)."""
-
-    def __init__(self, base: mpz, root: mpz, size: int) -> None:
-        self._root, self._rows = root, list[list[Unit]]()
-        for _ in range(size):
-            (unit,) = _units([base], root)
-            row = _series(unit, unit, 255, root)
-            self._rows.append([(mpz(1), mpz(0)), *(power for power, _ in row)])
-            base = _finished(*row[-1][0], root) * base % (root * root)
-
-    def powers(self, exponents: bytes) -> list[mpz]:
-        """Return base^a for each ``size`` bytes of ``exponents``, read as a little-endian number a.
-
-        Byte by byte for all of them, so that one row of the table is in use at a time and stays in the cache.
-        """
-        size, root, modulus = len(self._rows), self._root, self._root**2
-        count = len(exponents) // size
-        products, totals = [mpz(1)] * count, [mpz(0)] * count
-        for position, row in enumerate(self._rows):
-            units = [row[digit] for digit in exponents[position::size]]
-            products = [product * a % modulus for product, (a, _) in zip(products, units, strict=True)]
-            totals = [total + t for total, (_, t) in zip(totals, units, strict=True)]
-        return [_finished(product, total, root) for product, total in zip(products, totals, strict=True)]
+# -- units and inverses -------------------------------------------------------------------
 
 
-def _units(numbers: Sequence[mpz], root: mpz) -> list[tuple[Unit, mpz]]:
+def units(numbers: Sequence[mpz], root: mpz) -> list[tuple[Unit, mpz]]:
     """Return each number as a unit, and beside it 1 / a modulo ``root``; raises CryptoError where there is none."""
-    split = [_split(number, root) for number in numbers]
-    inverses = invert_all([low for low, _ in split], root)
-    return [((low, high * i % root), i) for (low, high), i in zip(split, inverses, strict=True)]
+    split = [gmpy2.f_divmod(number, root) for number in numbers]
+    inverses = invert_all([low for _, low in split], root)
+    return [((low, high * i % root), i) for (high, low), i in zip(split, inverses, strict=True)]
 
 
-def _series(first: tuple[Unit, mpz], ratio: tuple[Unit, mpz], count: int, root: mpz) -> list[tuple[Unit, mpz]]:
+def series(first: tuple[Unit, mpz], ratio: tuple[Unit, mpz], count: int, root: mpz) -> list[tuple[Unit, mpz]]:
     """Return first, first * ratio, first * ratio^2, ... as units with their inverses.
 
     a b = c + q n is c (1 + (q / c) n), so the carry joins the t.
     """
-    series, ((a, t), inverse), ((b, more), shrink) = [first], first, ratio
+    found, ((a, t), inverse), ((b, more), shrink) = [first], first, ratio
     for _ in range(count - 1):
         carry, a = gmpy2.f_divmod(a * b, root)
         inverse = inverse * shrink % root
         t = (t + more + carry * inverse) % root
-        series.append(((a, t), inverse))
-    return series
+        found.append(((a, t), inverse))
+    return found
 
 
-def _finished(product: mpz, total: mpz, root: mpz) -> mpz:
+def finished(product: mpz, total: mpz, root: mpz) -> mpz:
     """Return product (1 + total n) modulo n^2."""
     return (product + product * total % root * root) % (root * root)
 
 
-def _split(number: mpz, root: mpz) -> Split:
-    high, low = gmpy2.f_divmod(number, root)
-    return low, high
+def product_of(values: Sequence[mpz], modulus: mpz, start: mpz = ONE) -> mpz:
+    """Return ``start`` times all ``values``, two at a time where they are half as long as ``modulus``."""
+    if values and 2 * values[0].bit_length() <= modulus.bit_length() + 1:
+        if len(values) % 2:
+            start = start * values[-1] % modulus
+        halves = iter(values)
+        for a, b in zip(halves, halves, strict=False):
+            start = start * (a * b) % modulus
+        return start
+    for value in values:
+        start = start * value % modulus
+    return start
 
 
-def _join(split: Split, root: mpz) -> mpz:
-    return split[0] + split[1] * root
-
-
-def _product(x: Split, y: Split, root: mpz) -> Split:
-    """Return x y modulo root^2."""
-    (a, b), (c, d) = x, y
-    carry, low = gmpy2.f_divmod(a * c, root)
-    return low, (a * d + b * c + carry) % root
-
-
-def _square(x: Split, root: mpz) -> Split:
-    a, b = x
-    carry, low = gmpy2.f_divmod(a * a, root)
-    return low, (2 * a * b + carry) % root
+def products_of_pairs(left: Iterable[mpz], right: Iterable[mpz], modulus: mpz) -> list[mpz]:
+    """Return the product of each left number and its right one, in a loop that Python does not interpret."""
+    return list(map(mod, map(mul, left, right), repeat(modulus)))
 
 
 def invert_all(values: Sequence[mpz], modulus: mpz) -> list[mpz]:
@@ -143,11 +117,21 @@ def invert_all(values: Sequence[mpz], modulus: mpz) -> list[mpz]:
     return results
 
 
-def powers_of_each(bases: Sequence[mpz], exponents: Sequence[int], modulus: mpz) -> list[mpz]:
-    """Return b_i^(x_i) for signed exponents; the negative ones cost three products more, not an inversion each."""
+def invert_squares(values: Sequence[mpz], root: mpz) -> list[mpz]:
+    """Return all inverses modulo root^2: those modulo ``root``, half as long, and a step of Newton's method."""
+    modulus, inverses = root * root, invert_all([value % root for value in values], root)
+    return [y * (2 - x * y) % modulus for x, y in zip(values, inverses, strict=True)]
+
+
+# -- powers -------------------------------------------------------------------------------
+
+
+def powers_of_each(bases: Sequence[mpz], exponents: Sequence[int], root: mpz) -> list[mpz]:
+    """Return b_i^(x_i) modulo root^2 for signed exponents; the negative ones share one inversion."""
+    modulus = root * root
     powers = [gmpy2.powmod(b, abs(x), modulus) for b, x in zip(bases, exponents, strict=True)]
     negative = [i for i, x in enumerate(exponents) if x < 0]
-    for i, inverse in zip(negative, invert_all([powers[i] for i in negative], modulus), strict=True):
+    for i, inverse in zip(negative, invert_squares([powers[i] for i in negative], root), strict=True):
         powers[i] = inverse
     return powers
 
@@ -157,11 +141,10 @@ def products_of_powers(bases: Sequence[mpz], exponents: NDArray[np.int64], root:
     plan = _plan(exponents)
     if plan.method == "pippenger":
         return _pippenger(bases, exponents, root, plan)
-    results, modulus = [mpz(1)] * exponents.shape[1], root * root
+    results, modulus = [ONE] * exponents.shape[1], root * root
     for top in range(0, len(bases), STRAUS_ROWS):
         rows = slice(top, top + STRAUS_ROWS)
-        parts = _straus(bases[rows], exponents[rows], root, plan)
-        results = [result * part % modulus for result, part in zip(results, parts, strict=True)]
+        results = products_of_pairs(results, _straus(bases[rows], exponents[rows], root, plan), modulus)
     return results
 
 
@@ -178,11 +161,17 @@ def naive_products(bases: Sequence[mpz], exponents: NDArray[np.int64], root: mpz
 
 @dataclass(frozen=True)
 class Plan:
-    """A method, its window and the bits of the largest exponent."""
+    """A method, its window, the bits of the largest exponent, and whether it makes the bases units."""
 
     method: str
     window: int
     bits: int
+    units: bool = True
+
+    @property
+    def digits(self) -> int:
+        """The windows of an exponent."""
+        return -(-self.bits // self.window)
 
 
 def _plan(exponents: NDArray[np.int64]) -> Plan:
@@ -192,27 +181,42 @@ def _plan(exponents: NDArray[np.int64]) -> Plan:
     choices: list[tuple[float, Plan]] = []
     for w in range(2, 9):
         squarings = 2 * bits * columns * -(-rows // STRAUS_ROWS)
-        straus = TABLE_COST * rows * (1 << (w - 2)) + entries * bits / (w + 1) + SPLIT_COST * squarings
+        straus = ENTRY_COST * rows * (1 << (w - 2)) + entries * max(bits / (w + 1), 1) + FULL_COST * squarings
         choices.append((straus, Plan("straus", w, bits)))
-    for w in range(2, 17):
-        pippenger = 3 * rows + -(-bits // w) * (entries + (columns << (w + 1))) + bits * columns
-        choices.append((SPLIT_COST * pippenger, Plan("pippenger", w, bits)))
+    plans = [Plan("pippenger", w, bits) for w in range(1, 17)]
+    if bits <= 8 and not np.any(exponents < 0):
+        plans.append(Plan("pippenger", max(bits, 1), bits, units=False))
+    choices += [(_pippenger_cost(plan, rows, columns, entries), plan) for plan in plans]
     return min(choices, key=lambda choice: choice[0])[1]
 
 
+def _pippenger_cost(plan: Plan, rows: int, columns: int, entries: int) -> float:
+    """Count the units, the rows in buckets, and the buckets, whose first row takes no product."""
+    whole = max(plan.digits - 1, 0)
+    buckets = columns * ((whole << (plan.window - 1)) + (1 << (plan.bits - plan.window * whole)))
+    filled = min(buckets, entries * plan.digits)
+    products = FULL_COST * (filled + buckets + plan.bits * columns) - filled
+    if not plan.units:
+        return FULL_COST * entries + products
+    return UNIT_COST * rows + entries * plan.digits + products
+
+
+# -- Straus -------------------------------------------------------------------------------
+
+
 def _straus(bases: Sequence[mpz], exponents: NDArray[np.int64], root: mpz, plan: Plan) -> list[mpz]:
-    per_base, modulus = 1 << (plan.window - 2), root * root
+    per_base = 1 << (plan.window - 2)
     table: list[Unit] = []
-    for unit in _units(bases, root):
-        square = _series(unit, unit, 2, root)[-1]
-        table += [power for power, _ in _series(unit, square, per_base, root)]
+    for unit in units(bases, root):
+        square = series(unit, unit, 2, root)[-1]
+        table += [power for power, _ in series(unit, square, per_base, root)]
     above, below = [], []
     for left in range(0, exponents.shape[1], STRAUS_COLUMNS):
         digits = _naf_digits(exponents[:, left : left + STRAUS_COLUMNS], plan)
         for column in range(digits.shape[2]):
             above.append(_interleave(table, per_base, digits[:, :, column], root))
             below.append(_interleave(table, per_base, -digits[:, :, column], root))
-    return [a * b % modulus for a, b in zip(above, invert_all(below, modulus), strict=True)]
+    return products_of_pairs(above, invert_squares(below, root), root * root)
 
 
 def _naf_digits(exponents: NDArray[np.int64], plan: Plan) -> NDArray[np.int16]:
@@ -229,51 +233,83 @@ def _naf_digits(exponents: NDArray[np.int64], plan: Plan) -> NDArray[np.int16]:
 def _interleave(table: list[Unit], per_base: int, digits: NDArray[np.int16], root: mpz) -> mpz:
     """Return the product over the positive digits of one column: a squaring per position, a product per digit."""
     positions, rows = np.nonzero(digits > 0)
-    counts = np.bincount(positions, minlength=len(digits)).tolist()
-    factors = iter((rows * per_base + (digits[positions, rows] >> 1)).tolist())
-    product, total, modulus = mpz(1), mpz(0), root * root
-    for count in counts:
-        product, total = product * product % modulus, 2 * total
-        for factor in islice(factors, count):
-            a, t = table[factor]
-            product = product * a % modulus
-            total += t
-    return _finished(product, total, root)
+    ends = np.cumsum(np.bincount(positions, minlength=len(digits))).tolist()
+    chosen = [table[i] for i in (rows * per_base + (digits[positions, rows] >> 1)).tolist()]
+    factors, totals = [a for a, _ in chosen], [t for _, t in chosen]
+    product, total, modulus = ONE, mpz(0), root * root
+    for start, end in pairwise([0, *ends]):
+        product = product_of(factors[start:end], modulus, product * product % modulus)
+        total = sum(totals[start:end], 2 * total)
+    return finished(product, total, root)
+
+
+# -- Pippenger ----------------------------------------------------------------------------
 
 
 def _pippenger(bases: Sequence[mpz], exponents: NDArray[np.int64], root: mpz, plan: Plan) -> list[mpz]:
-    inverses = invert_all(bases, root * root) if np.any(exponents < 0) else []
-    signed = [_split(base, root) for base in (*bases, *inverses)]
-    results = []
+    pool = _Pool.of(bases, root, plan)
+    results, modulus = [], root * root
     for column in range(exponents.shape[1]):
+        entries = exponents[:, column]
         product = ONE
-        for digits in _radix_digits(exponents[:, column], plan):
-            for _ in range(plan.window if product != ONE else 0):
-                product = _square(product, root)
-            product = _product(product, _buckets(signed, len(bases), digits, 1 << plan.window, root), root)
-        results.append(_join(product, root))
+        digits = _signed_digits(entries, plan)
+        for each in reversed(digits):
+            if product != ONE:
+                product = gmpy2.powmod(product, 1 << plan.window, modulus)
+            product = product * _buckets(pool.factors, each, modulus) % modulus
+        results.append(finished(product, pool.total(entries, digits, plan.window), root) if pool.totals else product)
     return results
 
 
-def _radix_digits(column: NDArray[np.int64], plan: Plan) -> Iterator[NDArray[np.int64]]:
-    """Yield the digits of |x| to base 2^w with the sign of x, the most significant first."""
-    magnitude, sign = np.abs(column), np.sign(column)
-    for shift in range((plan.bits - 1) // plan.window * plan.window, -1, -plan.window):
-        yield ((magnitude >> shift) & ((1 << plan.window) - 1)) * sign
+@dataclass(frozen=True)
+class _Pool:
+    """What the buckets take: the factors of all bases, then of their inverses; what to add up for each base.
+
+    ``carries`` are the q of the inverses. Without units the factors are the bases, and no digit may be negative.
+    """
+
+    factors: list[mpz]
+    totals: list[mpz]
+    carries: list[mpz]
+
+    @classmethod
+    def of(cls, bases: Sequence[mpz], root: mpz, plan: Plan) -> _Pool:
+        if not plan.units:
+            return cls(list(bases), [], [])
+        found = units(bases, root)
+        factors, totals = [a for (a, _), _ in found], [t for (_, t), _ in found]
+        inverses = [inverse for _, inverse in found]
+        return cls(factors + inverses, totals, [a * i // root for a, i in zip(factors, inverses, strict=True)])
+
+    def total(self, entries: NDArray[np.int64], digits: list[NDArray[np.int64]], window: int) -> mpz:
+        """Return the t of a column: sum_i x_i t_i, less the carries of the inverses as often as they were taken."""
+        taken = np.zeros(len(entries), dtype=np.int64)
+        for position, each in enumerate(digits):
+            taken += np.where(each < 0, -each, 0) << (position * window)
+        return sum(map(mul, self.totals, entries.tolist()), mpz(0)) - sum(
+            map(mul, self.carries, taken.tolist()), mpz(0)
+        )
 
 
-def _buckets(signed: list[Split], rows: int, digits: NDArray[np.int64], size: int, root: mpz) -> Split:
+def _signed_digits(column: NDArray[np.int64], plan: Plan) -> list[NDArray[np.int64]]:
+    """Return the digits to base 2^w, the least significant first, all but the last in [-2^(w-1), 2^(w-1))."""
+    rest, half, digits = column, 1 << (plan.window - 1), list[NDArray[np.int64]]()
+    for _ in range(plan.digits - 1):
+        digit = ((rest + half) & ((1 << plan.window) - 1)) - half
+        digits.append(digit)
+        rest = (rest - digit) >> plan.window
+    return [*digits, rest] if plan.digits else []
+
+
+def _buckets(factors: list[mpz], digits: NDArray[np.int64], modulus: mpz) -> mpz:
     """Return prod_i b_i^(digit_i): gather equal digits, then take running products from the largest down."""
-    filled: list[Split | None] = [None] * size
-    used = np.flatnonzero(digits)
-    sources = (used + rows * (digits[used] < 0)).tolist()
-    for source, digit in zip(sources, np.abs(digits[used]).tolist(), strict=True):
-        bucket = filled[digit]
-        filled[digit] = signed[source] if bucket is None else _product(bucket, signed[source], root)
-    running, total = ONE, ONE
-    for bucket in reversed(filled[1:]):
-        if bucket is not None:
-            running = _product(running, bucket, root)
-        if running is not ONE:
-            total = _product(total, running, root)
+    sizes = np.abs(digits)
+    used = np.argsort(sizes, kind="stable")[len(digits) - int(np.count_nonzero(digits)) :]
+    ends = np.cumsum(np.bincount(sizes)[1:]).tolist()
+    chosen = [factors[i] for i in (used + len(digits) * (digits[used] < 0)).tolist()]
+    running = total = ONE
+    for start, end in reversed(list(pairwise([0, *ends]))):
+        if start < end:
+            running = running * product_of(chosen[start:end], modulus) % modulus
+        total = total * running % modulus
     return total

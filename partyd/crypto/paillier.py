@@ -40,7 +40,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from partyd.crypto.ciphers import Ciphertexts, CipherVector, concatenate
 from partyd.crypto.encoding import EXPONENT, MAGNITUDE, Encoded, capacity, declared, decode, encode
-from partyd.crypto.multiexp import FixedBase
+from partyd.crypto.fixed_base import BUDGET, FixedBase
+from partyd.crypto.multiexp import products_of_pairs
 from partyd.crypto.prg import Prg
 from partyd.errors import CryptoError, EncodingOverflow
 
@@ -207,7 +208,7 @@ class _Half:
 
     @cached_property
     def table(self) -> FixedBase:
-        return FixedBase(self._public.h_s % self.square, self.prime, self._public.exponent_bytes)
+        return FixedBase(self._public.h_s % self.square, self.prime, self._public.exponent_bytes, BUDGET // 2)
 
     def residues(self, count: int, rng: Prg) -> list[mpz]:
         """Return random n-th residues modulo p^2: u^p for u in 1..p-1 (u -> u^q permutes these)."""
@@ -257,5 +258,5 @@ def _encrypt(key: PublicKey, encoded: Encoded, obfuscators: list[mpz]) -> Cipher
     """Return (1 + m n) r mod n^2 for each integer m and obfuscator r."""
     key.insist_on_room(encoded.bound)
     n, n2 = key.n, key.n2
-    values = [(1 + m * n) * r % n2 for m, r in zip(encoded.integers, obfuscators, strict=True)]
+    values = products_of_pairs([1 + m * n for m in encoded.integers], obfuscators, n2)
     return CipherVector(key, values, encoded.exponent, encoded.bound, _fresh=True)

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from partyd.dsl.homo_parameters import HOMO_LR, HOMO_LR_DEFAULTS
+from partyd.dsl.local_parameters import CREDIT, EXPANSION, IMPUTATION, LABELS, ONE_HOT, WEIGHTS
 from partyd.dsl.parameters import (
     AT_UPLOAD,
     BINNING,
@@ -18,7 +20,6 @@ from partyd.dsl.parameters import (
     COORDINATED,
     CORRELATION,
     DECAYS,
-    ENCRYPTION,
     EVALUATION,
     GRADIENT_DEFAULTS,
     PSI,
@@ -30,11 +31,9 @@ from partyd.dsl.parameters import (
     SSHE_DEFAULTS,
     STATISTICS,
     TOY,
-    TRAINING,
     UNION,
-    WITH_OPTIMIZER,
 )
-from partyd.dsl.rules import Inside, Left, Rule, To
+from partyd.dsl.rules import Inside, Rule, To
 
 Shape = Literal["folded", "source", "plain", "several", "split", "trained", "judge"]
 
@@ -64,7 +63,13 @@ MODULES: Mapping[str, Module] = {
     "FederatedSample": Module("sample", "plain", SAMPLE),
     "FeatureScale": Module("feature_scale", "trained", SCALE, {"method": "standard_scale"}),
     "DataStatistics": Module("statistics", "plain", STATISTICS, {"statistics": "summary"}),
-    "Union": Module("union", "several", UNION),
+    "Union": Module("union", "several", UNION, {"keep_duplicate": False}),
+    "OneHotEncoder": Module("one_hot_encoder", "trained", ONE_HOT),
+    "FeatureImputation": Module("feature_imputation", "trained", IMPUTATION),
+    "LabelTransform": Module("label_transform", "trained", LABELS),
+    "SampleWeight": Module("sample_weight", "trained", WEIGHTS),
+    "ColumnExpand": Module("column_expand", "trained", EXPANSION),
+    "Scorecard": Module("scorecard", "trained", CREDIT),
     "HeteroFeatureBinning": Module(
         "hetero_feature_binning", "trained", BINNING, {"transform_param": {"transform_type": "bin_num"}}
     ),
@@ -82,23 +87,10 @@ MODULES: Mapping[str, Module] = {
     ),
     "HeteroSSHELR": Module("sshe_lr", "trained", SSHE, SSHE_DEFAULTS, notes=(DECAYS,)),
     "HeteroSSHELinR": Module("sshe_linr", "trained", SSHE, {**SSHE_DEFAULTS, "max_iter": 20}, notes=(DECAYS,)),
-    "HomoLR": Module(
-        "homo_lr",
-        "trained",
-        {
-            **TRAINING,
-            **WITH_OPTIMIZER,
-            **ENCRYPTION,
-            "aggregate_iters": Left("models are averaged after every epoch", (1, None)),
-            "tol": Left("every epoch is trained"),
-            "early_stop": Left("every epoch is trained"),
-        },
-        {k: v for k, v in GRADIENT_DEFAULTS.items() if k not in {"tol", "early_stop"}},
-        notes=(DECAYS,),
-    ),
+    "HomoLR": Module("homo_lr", "trained", HOMO_LR, HOMO_LR_DEFAULTS, notes=(DECAYS,)),
     "HeteroSecureBoost": Module("hetero_secureboost", "trained", BOOSTING, BOOSTING_DEFAULTS),
     "HeteroFastSecureBoost": Module("hetero_secureboost", "trained", BOOSTING, BOOSTING_DEFAULTS),
-    "Evaluation": Module("evaluation", "judge", EVALUATION),
+    "Evaluation": Module("evaluation", "judge", EVALUATION, {"pos_label": 1}),
     "SecureAddExample": Module("toy_example", "source", TOY, {"data_num": 1000}),
 }
 """By the module's name in a DSL; an issue that adds a component adds its line here."""
@@ -109,9 +101,5 @@ WITHOUT: Mapping[str, str] = {
     "Upload": "upload the table with flow data upload before the job",
     "Download": "fetch outputs with flow output download-data after the job",
     "Writer": "fetch outputs with flow output download-data after the job",
-    "FeatureImputation": "fill in missing values before the table is uploaded",
-    "LabelTransform": "write labels as numbers before the table is uploaded",
-    "SampleWeight": "give the weight as a column when the table is uploaded",
-    "ColumnExpand": "add the columns before the table is uploaded",
 }
 """What to do instead of some modules that have no counterpart."""

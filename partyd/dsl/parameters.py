@@ -51,10 +51,34 @@ def _frac(value: object, out: JsonObject) -> str:
     return ""
 
 
+def _intersect_method(value: object, out: JsonObject) -> str:
+    method = value.lower() if isinstance(value, str) else "ecdh"
+    if method == "rsa" and not out.get("cardinality_only"):
+        out["protocol"] = "rsa_psi"
+    if method in ("rsa", "ecdh"):
+        return ""
+    return "the parties intersect by ECDH on curve25519; the result is the same"
+
+
+def _intersect_key(value: object, out: JsonObject) -> str:
+    bits = value if isinstance(value, int) else 0
+    out["rsa_params"] = {"key_length": max(bits, 2048)}
+    return "" if bits >= 2048 else "keys of 2048 bits are the shortest here"
+
+
+def _cardinality_only(value: object, out: JsonObject) -> str:
+    out["cardinality_only"] = value
+    if value is True:
+        out.pop("protocol", None)  # 1.x too counts by ECDH, whatever intersect_method says
+    return ""
+
+
 def _metrics(value: object, out: JsonObject) -> str:
     names = {"variance": "var", "stddev": "std", "minimum": "min", "maximum": "max"}
+    names["coefficient_of_variance"] = "coefficient_of_variation"
     if value == "summary":
-        value = ["sum", "mean", "std", "median", "min", "max", "var", "missing_count", "skewness", "kurtosis"]
+        value = ["sum", "mean", "std", "median", "min", "max", "missing_ratio", "missing_count", "skewness", "kurtosis"]
+        value.append("coefficient_of_variation")
     listed = value if isinstance(value, list) else [value]
     out["metrics"] = [names.get(v, v) if isinstance(v, str) else v for v in listed]
     return ""
@@ -188,19 +212,28 @@ AT_UPLOAD: Mapping[str, Rule] = {
     **HOW_IT_RUNS,
 }
 PSI: Mapping[str, Rule] = {
-    **{
-        name: Left("the parties intersect by ECDH on curve25519 whatever is said here; " + SAME_RESULT)
-        for name in ("intersect_method", "rsa_params", "dh_params", "ecdh_params", "raw_params", "random_bit")
-    },
+    "intersect_method": By(_intersect_method),
+    "rsa_params": Inside(
+        {
+            "key_length": By(_intersect_key),
+            **{
+                name: Left(SAME_RESULT, (None, False, ""))
+                for name in ("salt", "hash_method", "final_hash_method", "split_calculation", "random_base_fraction")
+            },
+            "random_bit": Left("ids are hidden by numbers as long as the key", (None,)),
+        }
+    ),
+    **{name: Left(SAME_RESULT) for name in ("dh_params", "ecdh_params", "raw_params", "random_bit")},
     **{
         name: Left(SAME_RESULT)
         for name in ("run_cache", "intersect_cache_param", "run_preprocess", "intersect_preprocess_params")
     },
-    "sync_intersect_ids": Left("every party learns which of its ids are common", (True, None)),
-    "join_role": Left("only the common ids are kept", ("guest", None)),
-    "join_method": Left("only the common ids are kept", ("inner_join", None)),
-    "only_output_key": Left("the columns stay with the ids"),
-    "cardinality_only": Left("the parties learn the common ids, not only their number"),
+    "sync_intersect_ids": To(("sync_intersect_ids",)),
+    "join_role": Left("the guest gets the result, as in 1.x with every method but raw", ("guest", None)),
+    "join_method": To(("join_method",)),
+    "only_output_key": To(("only_output_key",)),
+    "cardinality_only": By(_cardinality_only),
+    "sync_cardinality": To(("sync_cardinality",)),
     "cardinality_method": Left(SAME_RESULT, ("ecdh", None)),
     "repeated_id_process": Left("of rows that share an id the first is kept"),
     "repeated_id_owner": Left(SAME_RESULT, ("guest", None)),
@@ -220,13 +253,10 @@ SPLIT: Mapping[str, Rule] = {
 }
 SCALE: Mapping[str, Rule] = {
     "method": To(("method",), {"standard_scale": "standard", "min_max_scale": "min_max"}),
-    "mode": Left("values are not cut off at bounds before they are scaled", ("normal", None)),
+    "mode": To(("mode",)),
     "scale_col_indexes": columns("scale_idx"),
     "scale_names": columns("scale_col"),
-    "feat_upper": Left("values are not cut off at bounds before they are scaled"),
-    "feat_lower": Left("values are not cut off at bounds before they are scaled"),
-    "with_mean": Left("the mean is taken away", (True, None)),
-    "with_std": Left("values are divided by the standard deviation", (True, None)),
+    **{name: To((name,)) for name in ("feat_upper", "feat_lower", "with_mean", "with_std")},
     **HOW_IT_RUNS,
 }
 STATISTICS: Mapping[str, Rule] = {
@@ -248,7 +278,7 @@ SAMPLE: Mapping[str, Rule] = {
 }
 UNION: Mapping[str, Rule] = {
     "allow_missing": Left("tables must have the same columns"),
-    "keep_duplicate": Left("of rows that share an id the first is kept"),
+    "keep_duplicate": To(("keep_duplicate",)),
     **HOW_IT_RUNS,
 }
 BINNING: Mapping[str, Rule] = {
@@ -371,9 +401,10 @@ CORRELATION: Mapping[str, Rule] = {
 }
 EVALUATION: Mapping[str, Rule] = {
     "eval_type": To(("default_eval_setting",)),
-    "metrics": To(("metrics",)),
-    "pos_label": Left("the label 1 is the positive one", (1, None)),
-    "unfold_multi_result": Left("classes are judged together"),
+    "metrics": columns("metrics"),
+    "pos_label": To(("pos_label",)),
+    "unfold_multi_result": To(("unfold_multi_result",)),
+    "run_clustering_arbiter_metric": Left("clusters are judged at the guest, by the table that it has"),
     **HOW_IT_RUNS,
 }
 TOY: Mapping[str, Rule] = {

@@ -96,6 +96,9 @@ class _Translation:
         for name, node in nodes.items():
             if MODULES[node.module].shape == "folded":
                 self.parameters(name, node, self.conf.component_parameters.common.get(name, {}), "common")
+        guests = [{"role": role, "party_id": [p]} for role, _, p in self.conf.parties() if role == "guest"]
+        for name in self.wiring.readers_of_scores() & tasks.keys():
+            tasks[name]["parties"] = guests
         dag: JsonObject = {
             "parties": [{"role": role, "party_id": [p]} for role, _, p in self.conf.parties()],
             "stage": "predict" if self.conf.predicts else "train",

@@ -8,6 +8,7 @@ from typing import Any
 from partyd.components.base import JsonObject
 from partyd.dag.places import nearest, shown
 from partyd.dsl.conf import Dsl, Node, RuntimeConf
+from partyd.dsl.local_parameters import SCORED_AT_GUEST
 from partyd.dsl.modules import MODULES, Module
 from partyd.dsl.notes import Log
 
@@ -31,6 +32,20 @@ class Wiring:
     dsl: Dsl
     conf: RuntimeConf
     log: Log
+
+    def readers_of_scores(self) -> frozenset[str]:
+        """Return the components that read nothing but predictions which the guest alone has, or what came of them."""
+        shapes = {name: MODULES[node.module] for name, node in self.dsl.components.items() if node.module in MODULES}
+        made = {name for name, module in shapes.items() if module.component in SCORED_AT_GUEST}
+        reads = {
+            name: {reference.partition(".")[0] for references in node.input.data.values() for reference in references}
+            for name, node in self.dsl.components.items()
+            if name in shapes and name not in made
+        }
+        found: set[str] = set()
+        while more := {name for name, read in reads.items() if name not in found and read and read <= made | found}:
+            found |= more
+        return frozenset(name for name in found if shapes[name].shape != "judge")
 
     def stage(self, name: str, node: Node) -> str:
         """Return the stage of a task by what it reads, as 1.x finds it."""

@@ -8,19 +8,27 @@ its messages again.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from partyd.errors import LocalProtocolError
+from partyd.federation.costs import Costs
 from partyd.federation.engine import Engine, Inline
 from partyd.federation.message import Message
 from partyd.types import Address, MessageId, Role
 
 if TYPE_CHECKING:
+    from partyd.crypto.obfuscators import Key
     from partyd.crypto.prg import Prg
+    from partyd.federation.cipher_engine import CipherEngine
 
 M = TypeVar("M", bound=Message)
+GRACE_S = 0.002
+"""How long a message may take before the waiting is used for something."""
+TURNS = 8
+"""How often the loop goes round between two pieces of other work: an arrival takes three or four turns."""
 
 
 class Post(Protocol):
@@ -58,10 +66,13 @@ class Party:
         attempt: int,
         seed: bytes,
         engine: Engine | None = None,
+        costs: Costs | None = None,
     ) -> None:
         self.me = me
         self.engine: Engine = engine or Inline()
         """Maps heavy work over the machine's cores; what it returns does not depend on how many there are."""
+        self.costs = costs or Costs()
+        """What this task's time goes into."""
         self.report = reporter
         self.consumed: list[MessageId] = []
         self._peers = sorted((p for p in peers if p != me), key=str)
@@ -70,6 +81,23 @@ class Party:
         self._seed = seed
         self._scope = ""
         self._labels: set[str] = set()
+        self._ciphers: CipherEngine | None = None
+
+    @property
+    def ciphers(self) -> CipherEngine:
+        """Computes with ciphertexts on all cores, with obfuscators that were made while this party waited."""
+        if self._ciphers is None:
+            from partyd.federation.cipher_engine import CipherEngine  # here, for numpy comes with it
+
+            self._ciphers = CipherEngine(self.engine, self.costs)
+        return self._ciphers
+
+    def obfuscators(self, key: Key, wanted: int) -> None:
+        """Say how many encryptions and re-randomisations under ``key`` this party will still do.
+
+        They are prepared while it waits for messages. Say it again in every round: a number too high is work in vain.
+        """
+        self.ciphers.expect(key, wanted)
 
     @property
     def context(self) -> bytes:
@@ -122,13 +150,27 @@ class Party:
                 raise LocalProtocolError(f"{kind.__name__} has {len(senders)} possible senders; name one or gather")
             sender = senders[0]
         message = self._id(kind, sender, self.me)
-        body = await self._post.receive(message)
+        body = await self._meanwhile(self._post.receive(message))
         self.consumed.append(message)
         return kind.from_bytes(body)
 
     async def gather(self, kind: type[M]) -> dict[Address, M]:
         """Wait for the ``kind`` of this round from every peer that sends it."""
         return {peer: await self.recv(kind, peer) for peer in self.peers(kind.sender)}
+
+    async def _meanwhile(self, receiving: Coroutine[Any, Any, bytes]) -> bytes:
+        """Wait for a body, and prepare obfuscators for as long as it has not come."""
+        if self._ciphers is None or not self._ciphers.lacks:
+            return await receiving
+        arrival = asyncio.ensure_future(receiving)
+        try:
+            await asyncio.wait([arrival], timeout=GRACE_S)
+            while not arrival.done() and self._ciphers.fill():
+                for _ in range(TURNS):
+                    await asyncio.sleep(0)
+            return await arrival
+        finally:
+            arrival.cancel()
 
     def _id(self, kind: type[Message], source: Address, destination: Address) -> MessageId:
         job, task, attempt = self._origin

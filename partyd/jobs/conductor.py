@@ -336,12 +336,14 @@ class Conductor:
             await self._from_task(live, task, version, lambda r: machine.task_succeeded(r, task, version, self.clock()))
             log.info(
                 "task_finished",
+                me=str(self.me),
                 job=job,
                 task=task,
                 cpu_s=result.cpu_s,
                 peak_kib=result.peak_kib,
                 before_s=round(result.first_at - scheduled_at, 4),
                 after_s=round(self.clock() - result.last_at, 4),
+                **result.costs,
             )
             return
         await self._failed(live, task, version, result.code, result.cause)

@@ -15,6 +15,12 @@ from partyd.jobs.record import JobRecord
 from partyd.types import Address
 
 MAX_SHOWN = 300
+OBFUSCATIONS = {
+    "djn448": "secret exponents of 448 bits: rests on the short-exponent assumption",
+    "djn256": "secret exponents of 256 bits: rests on the short-exponent assumption, with less to spare",
+    "djn_half": "secret exponents of half the key's length",
+    "full": "as Paillier has it",
+}
 
 
 def in_plain_words(contract: bytes, signers: Collection[str] = ()) -> list[str]:
@@ -120,10 +126,20 @@ def _steps(document: JsonObject) -> Iterator[str]:
         for run in description["runs"]:
             named = f" at {', '.join(run['parties'])}" if len(description["runs"]) > 1 else ""
             yield f"    parameters{named}: {_shown(json.dumps(run['parameters'], sort_keys=True))}"
+            yield from _encryption(run["parameters"], named)
         if not description["algorithms"]:
             yield "    nothing is exchanged: each party works on its own table alone"
         for name in description["algorithms"]:
             yield from _learnt(name, document["algorithms"][name])
+
+
+def _encryption(parameters: JsonObject, named: str) -> Iterator[str]:
+    """Say how a step encrypts, which a long line of parameters might hide."""
+    asked = parameters.get("he_param")
+    if isinstance(asked, dict):
+        kind, bits, way = (_shown(str(asked.get(name))) for name in ("kind", "key_length", "obfuscation"))
+        why = f" ({OBFUSCATIONS[way]})" if way in OBFUSCATIONS else ""
+        yield f"    encryption{named}: {kind}, keys of {bits} bits but no fewer than 2048, obfuscation {way}{why}"
 
 
 def _learnt(name: str, algorithm: JsonObject) -> Iterator[str]:

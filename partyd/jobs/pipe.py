@@ -54,14 +54,42 @@ class Pipe:
             frame = await self._reader.readexactly(length)
         except (asyncio.IncompleteReadError, ConnectionError):
             return None
-        try:
-            value = msgpack.unpackb(frame, raw=False, max_bin_len=len(frame), max_str_len=len(frame))
-        except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
-            raise LocalProtocolError("a frame between processes is not msgpack") from error
-        if not isinstance(value, list) or not value:
-            raise LocalProtocolError("a frame between processes is not a list")
-        return value
+        return _decoded(frame)
 
     def close(self) -> None:
         """Close this end; the other one reads None."""
         self._writer.close()
+
+
+def first_frame(sock: socket.socket) -> list[Any] | None:
+    """Return the first frame of a pipe before there is a loop, or None as ``Pipe.read`` does; it blocks."""
+    head = _exactly(sock, PREFIX.size)
+    if head is None:
+        return None
+    (length,) = PREFIX.unpack(head)
+    frame = _exactly(sock, length)
+    return None if frame is None else _decoded(frame)
+
+
+def _exactly(sock: socket.socket, length: int) -> bytes | None:
+    """Return the next ``length`` bytes, None when the stream ends before."""
+    data = bytearray()
+    while len(data) < length:
+        try:
+            some = sock.recv(min(length - len(data), STREAM_LIMIT))
+        except ConnectionError:
+            return None
+        if not some:
+            return None
+        data += some
+    return bytes(data)
+
+
+def _decoded(frame: bytes) -> list[Any]:
+    try:
+        value = msgpack.unpackb(frame, raw=False, max_bin_len=len(frame), max_str_len=len(frame))
+    except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
+        raise LocalProtocolError("a frame between processes is not msgpack") from error
+    if not isinstance(value, list) or not value:
+        raise LocalProtocolError("a frame between processes is not a list")
+    return value

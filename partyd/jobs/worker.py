@@ -20,15 +20,18 @@ from partyd import __version__
 from partyd.components import COMPONENTS
 from partyd.components.base import Component, TaskContext
 from partyd.data.table import Table
+from partyd.engine.nursery import Nursery
 from partyd.engine.pool import Pool
 from partyd.errors import BelowFloor, DataError, LocalProtocolError, PartydError, TaskFailed
+from partyd.federation.costs import Costs
 from partyd.federation.driver import Driver
 from partyd.federation.party import Party
 from partyd.jobs.order import WorkOrder
-from partyd.jobs.pipe import Pipe
+from partyd.jobs.pipe import Pipe, first_frame
 from partyd.types import MessageId
 
 PROGRESS_INTERVAL_S = 0.1
+Ran = tuple[float, float, dict[str, float]]
 
 
 class DaemonGone(BaseException):
@@ -84,16 +87,21 @@ class Door:
 class PipePost:
     """The durable mailbox, behind the door."""
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Door, costs: Costs) -> None:
         self._door = door
+        self._costs = costs
 
     async def send(self, message: MessageId, body: bytes) -> None:
-        await self._door.call("send", message.scope, message.kind, str(message.destination), body)
+        with self._costs.spent("transfer"):
+            await self._door.call("send", message.scope, message.kind, str(message.destination), body)
+        self._costs.sent(len(body))
 
     async def receive(self, message: MessageId) -> bytes:
-        answer = await self._door.call("receive", message.scope, message.kind, str(message.source))
+        with self._costs.spent("wait"):
+            answer = await self._door.call("receive", message.scope, message.kind, str(message.source))
         if not isinstance(answer, bytes):
             raise LocalProtocolError("the daemon answered a receive with something that is not bytes")
+        self._costs.received(len(answer))
         return answer
 
 
@@ -146,14 +154,14 @@ class PipeSource:
         return Table.load(Path(path))
 
 
-async def work(order: WorkOrder, pipe: Pipe) -> None:
+async def work(order: WorkOrder, pipe: Pipe, nursery: Nursery | None = None) -> None:
     """Run one task to its end and tell the daemon how it ended."""
     door = Door(pipe)
     async with asyncio.TaskGroup() as group:
         listener = group.create_task(door.listen())
         reporter = PipeReporter(door)
         try:
-            first_at, last_at = await _run(order, door, reporter)
+            first_at, last_at, costs = await _run(order, door, reporter, nursery)
         except PartydError as error:
             if isinstance(error, BelowFloor) and error.detail:
                 reporter.info(error.detail)
@@ -162,36 +170,36 @@ async def work(order: WorkOrder, pipe: Pipe) -> None:
             await door.flush("failed", "internal", f"{type(error).__name__}: {error}")
             raise
         else:
-            usage = resource.getrusage(resource.RUSAGE_SELF)
-            cpu_s = round(usage.ru_utime + usage.ru_stime, 3)
-            await door.flush("done", cpu_s, usage.ru_maxrss, first_at, last_at)
+            usage, pool = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+            cpu_s = round(usage.ru_utime + usage.ru_stime + pool.ru_utime + pool.ru_stime, 3)
+            await door.flush("done", cpu_s, usage.ru_maxrss, first_at, last_at, costs)
         listener.cancel()
 
 
-async def _run(order: WorkOrder, door: Door, reporter: PipeReporter) -> tuple[float, float]:
-    processors = len(os.sched_getaffinity(0))
-    pool = Pool(min(order.cores or processors, processors))
+async def _run(order: WorkOrder, door: Door, reporter: PipeReporter, nursery: Nursery | None) -> Ran:
+    pool = Pool(parallelism(order), nursery)
     try:
         return await _run_with(order, door, reporter, pool)
     finally:
         await pool.close()
 
 
-async def _run_with(order: WorkOrder, door: Door, reporter: PipeReporter, pool: Pool) -> tuple[float, float]:
-    """Run the component and return when its first and after its last instruction were (Unix seconds)."""
-    component = COMPONENTS[order.component]
+async def _run_with(order: WorkOrder, door: Door, reporter: PipeReporter, pool: Pool) -> Ran:
+    """Run the component and return when its first and after its last instruction were (Unix seconds), and its costs."""
+    component, costs = COMPONENTS[order.component], Costs()
     pin = await asyncio.to_thread(pin_of_order, order) if order.inputs else pin_of_order(order)
     seed, newest = await door.call("begin", pin)
     party = Party(
         order.me,
         _taking_part(order, component),
-        PipePost(door),
+        PipePost(door, costs),
         reporter,
         job=order.job,
         task=order.task,
         attempt=order.attempt,
         seed=seed,
         engine=pool,
+        costs=costs,
     )
     context = TaskContext(
         party=party,
@@ -206,7 +214,13 @@ async def _run_with(order: WorkOrder, door: Door, reporter: PipeReporter, pool: 
     )
     first_at = time.time()
     await component.run(context)
-    return first_at, time.time()
+    return first_at, time.time(), costs.summary()
+
+
+def parallelism(order: WorkOrder) -> int:
+    """Return how many processes may compute for this task."""
+    processors = len(os.sched_getaffinity(0))
+    return min(order.cores or processors, processors)
 
 
 def pin_of_order(order: WorkOrder) -> bytes:
@@ -229,15 +243,19 @@ def _taking_part(order: WorkOrder, component: Component) -> list[Any]:
 
 def main(sock: socket.socket) -> None:
     """Run in the forked child: read the order, work until the task has ended or the daemon has gone."""
+    frame = first_frame(sock)
+    if frame is None:
+        return
+    order = WorkOrder.model_validate_json(frame[0])
 
-    async def run() -> None:
+    async def run(nursery: Nursery | None) -> None:
         pipe = await Pipe.open(sock)
-        if (order := await pipe.read()) is not None:
-            await work(WorkOrder.model_validate_json(order[0]), pipe)
+        await work(order, pipe, nursery)
         pipe.close()
 
+    alone = parallelism(order) == 1 or not COMPONENTS[order.component].algorithms
     try:
-        asyncio.run(run())
+        asyncio.run(run(None if alone else Nursery.fork(close=[sock])))
     except BaseExceptionGroup as group:
         if group.subgroup(DaemonGone) is None:
             raise

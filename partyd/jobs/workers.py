@@ -9,14 +9,15 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgpack
 import structlog
 
 from partyd.errors import LocalProtocolError, PartydError, TaskFailed
+from partyd.federation import costs
 from partyd.jobs.order import WorkOrder
 from partyd.jobs.pipe import Pipe
 
@@ -39,6 +40,8 @@ class Exit:
     """When the component's first instruction was (Unix seconds), as its worker says."""
     last_at: float = 0.0
     """When it had done its last."""
+    costs: Mapping[str, float] = field(default_factory=dict)
+    """What the time between them went into, and the bytes of messages (`partyd.federation.costs`)."""
 
 
 class Workers:
@@ -186,11 +189,23 @@ def _call(frame: list[Any]) -> tuple[str, int, list[Any]]:
 
 def _exit(name: str, values: list[Any]) -> Exit:
     match name, values:
-        case "done", [int() | float() as cpu_s, int() as peak_kib, float() as first_at, float() as last_at]:
-            return Exit("done", cpu_s=float(cpu_s), peak_kib=peak_kib, first_at=first_at, last_at=last_at)
+        case "done", [
+            int() | float() as cpu_s,
+            int() as peak_kib,
+            float() as first_at,
+            float() as last_at,
+            dict() as c,
+        ]:
+            return Exit("done", "", "", float(cpu_s), peak_kib, first_at, last_at, _costs(c))
         case "failed", [str() as code, str() as cause]:
             return Exit("failed", code[:64], cause[:4000])
     raise LocalProtocolError(f"a worker's {name!r} does not hold what it must")
+
+
+def _costs(told: dict[Any, Any]) -> Mapping[str, float]:
+    if not all(name in costs.NAMES and type(value) is float for name, value in told.items()):
+        raise LocalProtocolError("a worker's costs are not those that a task has")
+    return told
 
 
 async def _serve(pipe: Pipe, handler: Handler, name: str, call: int, values: list[Any]) -> None:

@@ -120,6 +120,15 @@ def test_equal_scores_are_stable_and_shifted_ones_are_not() -> None:
     assert sum(share) == pytest.approx(1)
 
 
+def test_stability_tells_the_share_of_the_positive_in_each_interval() -> None:
+    label, score = made()
+    table = curves.stability(score, score[:5], (label, label[:5])).table
+    first = (score >= score.min()) & (score < np.quantile(score, 0.05, method="nearest"))
+    assert table["train_pos_perc"][0] == pytest.approx(label[first].mean())
+    assert len(table["validate_pos_perc"]) == len(table["interval"])
+    assert 0.0 in table["validate_pos_perc"]
+
+
 def test_stability_of_scores_that_are_all_alike() -> None:
     same = curves.stability(np.full(5, 0.5), np.array([0.5, 0.7]))
     assert same.table["expected_interval"] == [5]

@@ -14,8 +14,10 @@ from partyd.algorithms.coordinated_lr import Forward, HostLoss, Residual, Rounds
 from partyd.algorithms.data_split import Split, data_split
 from partyd.algorithms.linear_score import HostScore, linear_score
 from partyd.algorithms.millionaires import millionaires
-from partyd.algorithms.psi import HostPoints, Plan, Reblinded, psi
+from partyd.algorithms.psi import CommonMarks, GuestPoints, HostPoints, OwnMarks, Reblinded, psi
+from partyd.algorithms.psi_result import Cardinality, CommonRows, HostSize, Placed, Plan
 from partyd.algorithms.row_repeats import Repeats, row_repeats
+from partyd.algorithms.rsa_psi import Blinded, HostTags, Signed, SignerKey, rsa_psi
 from partyd.algorithms.sample import Drawn, sample
 from partyd.algorithms.secure_sum import GuestShare, HostShare, HostSum, secure_sum
 from partyd.crypto.paillier import Ciphertexts
@@ -26,9 +28,11 @@ from partyd.federation.party import Party
 from partyd.federation.simulate import simulate
 from partyd.protocols.secure_compare import BitChoice, GarbledGates, OutputLabels
 from partyd.types import Address
-from tests.conformance.examples import EXAMPLES, H1, G
+from tests.conformance.examples import EXAMPLES, H1, G, compared
 
 Change = Callable[[Message], Message]
+ORDER_EIGHT = bytes.fromhex("e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800")
+"""The u of a point of order 8."""
 PATIENCE_S = 60.0
 """A run that would wait for ever is a failure."""
 
@@ -101,17 +105,129 @@ def test_psi_has_no_more_rounds_than_the_largest_set_takes(forged: Callable[[Cha
     refused(psi, BadValue, "plans")
 
 
-@pytest.mark.parametrize("kind", [HostPoints, Reblinded])
-def test_a_host_cannot_put_one_point_into_two_chunks(forged: Callable[[Change], None], kind: type[Message]) -> None:
+@pytest.mark.parametrize("count", [-1, 1 << 40])
+def test_a_host_has_a_sensible_number_of_ids(forged: Callable[[Change], None], count: int) -> None:
+    forged(field(HostSize, "count", lambda _: count))
+    refused(psi, BadValue, "says that it has")
+
+
+FOUR = ["a", "b", "c", "d"]
+
+
+def repeat_the_first(kind: type[Message], name: str) -> Change:
+    """Return the forgery that sends what was sent first again and again."""
     first: list[bytes] = []
 
-    def repeated(points: bytes) -> bytes:
-        first.append(points)
-        return first[0][: len(points)]
+    def repeated(data: bytes) -> bytes:
+        first.append(data)
+        return first[0][: len(data)]
 
-    forged(field(kind, "points", repeated))
-    ids = np.array([b"a", b"b", b"c", b"d"])
-    refused(psi, BadValue, "two chunks", {G: ids, H1: ids})
+    return field(kind, name, repeated)
+
+
+@pytest.mark.parametrize("kind", [HostPoints, GuestPoints])
+def test_one_point_in_two_chunks_is_noticed(forged: Callable[[Change], None], kind: type[Message]) -> None:
+    forged(repeat_the_first(kind, "points"))
+    refused(psi, BadValue, "two chunks", compared({G: FOUR, H1: FOUR}))
+
+
+def test_one_tag_that_returns_twice_is_noticed(forged: Callable[[Change], None]) -> None:
+    forged(field(Reblinded, "tags", lambda tags: tags[:16] * (len(tags) // 16)))
+    refused(psi, BadValue, "two chunks", compared({G: FOUR, H1: FOUR}))
+
+
+@pytest.mark.parametrize("kind", [HostPoints, GuestPoints])
+@pytest.mark.parametrize(
+    ("bad", "match"),
+    [
+        (bytes(32), "canonical, or of small order"),
+        ((1).to_bytes(32, "little"), "canonical, or of small order"),
+        ((2**255 - 20).to_bytes(32, "little"), "canonical, or of small order"),
+        ((2**255 - 19).to_bytes(32, "little"), "canonical"),
+        (b"\xff" * 32, "canonical"),
+        ((2).to_bytes(32, "little"), "not on the curve"),
+        (ORDER_EIGHT, "small order"),
+    ],
+)
+def test_points_that_are_none_of_the_curves_get_no_answer(
+    forged: Callable[[Change], None], kind: type[Message], bad: bytes, match: str
+) -> None:
+    forged(field(kind, "points", lambda points: bad + points[32:]))
+    refused(psi, CryptoError, match)
+
+
+@pytest.mark.parametrize(("kind", "name"), [(HostPoints, "points"), (GuestPoints, "points"), (Reblinded, "tags")])
+@pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data + bytes(32), lambda _: b""])
+def test_as_many_points_as_were_announced(
+    forged: Callable[[Change], None], kind: type[Message], name: str, change: Callable[[Any], object]
+) -> None:
+    forged(field(kind, name, change))
+    refused(psi, BadValue, "refuse its")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value", "options", "match"),
+    [
+        (CommonRows, "bits", b"", {}, "not the marks of"),
+        (CommonRows, "bits", b"\x01", {}, "beyond the last"),
+        (CommonMarks, "bits", b"\xff\xff", {}, "not the marks of"),
+        (CommonMarks, "bits", b"\xf8", {}, "asks after 5 ids"),
+        (OwnMarks, "bits", b"\xf8", {}, "named 5 of the 2 common ids"),
+        (Cardinality, "count", 4, {"cardinality_only": True, "sync_cardinality": True}, "more than a party has"),
+        (Cardinality, "count", -1, {"cardinality_only": True, "sync_cardinality": True}, "more than a party has"),
+        (Placed, "positions", np.array([0, 0, 1, -1, -1]), {"join_method": "left_join"}, "placed rows"),
+        (Placed, "positions", np.array([0, 9, 1, -1, -1]), {"join_method": "left_join"}, "placed rows"),
+        (Placed, "positions", np.array([0, 1]), {"join_method": "left_join"}, "placed rows"),
+    ],
+)
+def test_results_of_an_intersection_that_cannot_be(
+    forged: Callable[[Change], None],
+    kind: type[Message],
+    name: str,
+    value: object,
+    options: dict[str, object],
+    match: str,
+) -> None:
+    forged(field(kind, name, lambda _: value))
+    example = EXAMPLES["psi"]()
+    params = example.params.model_copy(update=options)
+    with pytest.raises(ExceptionGroup) as caught:
+        asyncio.run(asyncio.wait_for(simulate(psi, params, example.data), PATIENCE_S))
+    assert caught.group_contains(BadValue, match=match)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "change", "match"),
+    [
+        (SignerKey, "n", lambda n: n + 1, "odd number of 512 bits"),
+        (SignerKey, "n", lambda n: n >> 8 | 1, "odd number of 512 bits"),
+        (SignerKey, "n", lambda n: n - 2, "proof"),
+        (SignerKey, "roots", lambda roots: roots[:-1], "proof"),
+        (Blinded, "numbers", lambda data: bytes(len(data)), "not one that blinding makes"),
+        (Blinded, "numbers", lambda data: b"\xff" * len(data), "not one that blinding makes"),
+        (Blinded, "numbers", lambda data: data[:64] * (len(data) // 64), "stands twice"),
+        (Signed, "numbers", lambda data: data[:-1], "are not"),
+        (Signed, "numbers", lambda data: data[:-1] + bytes([data[-1] ^ 1]), "not valid under"),
+    ],
+)
+def test_hostile_signers_and_askers(
+    forged: Callable[[Change], None], kind: type[Message], name: str, change: Callable[[Any], object], match: str
+) -> None:
+    forged(field(kind, name, change))
+    refused(rsa_psi, CryptoError, match)
+
+
+@pytest.mark.parametrize(("kind", "name"), [(HostTags, "tags"), (Blinded, "numbers")])
+def test_as_many_numbers_as_were_announced(forged: Callable[[Change], None], kind: type[Message], name: str) -> None:
+    forged(field(kind, name, lambda data: data[:-1]))
+    refused(rsa_psi, BadValue, "refuse its message")
+
+
+def test_a_signers_proof_does_not_serve_another_attempt(
+    forged: Callable[[Change], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Party, "context", property(lambda self: bytes([self.me.role.value]) * 32))
+    refused(rsa_psi, CryptoError, "proof")
 
 
 @pytest.mark.parametrize("kind", [GuestShare, HostShare, HostSum])

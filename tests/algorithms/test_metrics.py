@@ -67,6 +67,35 @@ def test_regression_errors_equal_scikit_learn() -> None:
     assert ours["r2"] == pytest.approx(reference.r2_score(label, prediction))
     assert ours["mae"] == pytest.approx(reference.mean_absolute_error(label, prediction))
     assert ours["rmse"] == pytest.approx(reference.root_mean_squared_error(label, prediction))
+    assert ours["median_absolute_error"] == pytest.approx(reference.median_absolute_error(label, prediction))
+    assert metrics.squared_log_error(label**2, prediction**2) == pytest.approx(
+        reference.mean_squared_log_error(label**2, prediction**2)
+    )
+    with pytest.raises(DataError, match="no logarithm"):
+        metrics.squared_log_error(label - 9, prediction)
+
+
+@pytest.mark.parametrize("prediction", [[2.0, 2.0, 2.0], [1.0, 2.0, 3.0]])
+def test_what_a_constant_label_leaves_to_explain_is_as_in_scikit_learn(prediction: list[float]) -> None:
+    label = np.full(3, 2.0)
+    ours = metrics.regression(label, np.array(prediction))
+    assert ours["r2"] == reference.r2_score(label, prediction)
+    assert ours["explained_variance"] == reference.explained_variance_score(label, prediction)
+
+
+def test_labels_of_one_class_have_counts_all_the_same() -> None:
+    for label, score in ((np.ones(4), np.array([0.1, 0.6, 0.6, 0.9])), (np.zeros(3), np.full(3, 0.5))):
+        counts, admitted = metrics.confusion(label, score), score >= 0.5
+        assert counts.accuracy == reference.accuracy_score(label, admitted)
+        assert counts.precision == reference.precision_score(label, admitted, zero_division=0)
+        assert counts.f1 == reference.f1_score(label, admitted, zero_division=0)
+        assert metrics.log_loss(label, score) == pytest.approx(reference.log_loss(label, score, labels=[0, 1]))
+
+
+def test_one_score_for_all_rows_tells_nothing() -> None:
+    label, score = np.array([0.0, 1, 1]), np.full(3, 0.7)
+    assert metrics.auc(label, score) == reference.roc_auc_score(label, score) == 0.5
+    assert metrics.ks(label, score)[0] == 0
 
 
 @pytest.mark.parametrize("bad", [[], [1.0], [1.0, float("nan")], [float("inf"), 0.0]])

@@ -21,6 +21,26 @@ FATE_PARAMETERS: dict[str, set[str]] = {
     "statistics": {"metrics", "ddof", "bias", "relative_error", "skip_col", "use_anonymous"},
     "union": set(),
     "evaluation": {"default_eval_setting", "metrics", "predict_column_name", "label_column_name"},
+    "one_hot_encoder": {"transform_col_indexes", "transform_col_names", "need_run"},
+    "feature_imputation": {
+        "default_value",
+        "missing_fill_method",
+        "col_missing_fill_method",
+        "missing_impute",
+        "need_run",
+    },
+    "label_transform": {"label_encoder", "label_list", "need_run"},
+    "sample_weight": {"class_weight", "sample_weight_name", "normalize", "need_run"},
+    "column_expand": {"append_header", "method", "fill_value", "need_run"},
+    "scorecard": {
+        "method",
+        "offset",
+        "factor",
+        "factor_base",
+        "upper_limit_ratio",
+        "lower_limit_value",
+        "need_run",
+    },
     "psi": {"protocol", "curve_type"},
     "coordinated_lr": {
         "learning_rate_scheduler",
@@ -38,7 +58,15 @@ FATE_PARAMETERS: dict[str, set[str]] = {
         "output_cv_data",
     },
 }
+LOCAL_PORTS = (
+    {"train_data", "test_data", "input_model"},
+    {"train_output_data", "test_output_data", "output_model"},
+)
 FATE_PORTS: dict[str, tuple[set[str], set[str]]] = {
+    **dict.fromkeys(
+        ("one_hot_encoder", "feature_imputation", "label_transform", "sample_weight", "column_expand", "scorecard"),
+        LOCAL_PORTS,
+    ),
     "reader": (set(), {"output_data"}),
     "dataframe_transformer": ({"table"}, {"dataframe_output"}),
     "data_split": ({"input_data"}, {"train_output_data", "validate_output_data", "test_output_data"}),

@@ -81,9 +81,48 @@ def test_missing_values_stay_missing_and_a_constant_becomes_its_lower_end(tmp_pa
         assert features[:, 1].tolist() == [constant] * 3
 
 
+@pytest.mark.parametrize("with_mean", [True, False])
+@pytest.mark.parametrize("with_std", [True, False])
+def test_the_halves_of_standard_equal_scikit_learns(tmp_path: Path, with_mean: bool, with_std: bool) -> None:
+    train, test, _ = scaled(tmp_path, with_mean=with_mean, with_std=with_std)
+    reference = StandardScaler(with_mean=with_mean, with_std=with_std).fit(X[:30])
+    np.testing.assert_allclose(train.features, reference.transform(X[:30]))
+    np.testing.assert_allclose(test.features[:, [1, 2, 0]], reference.transform(X[30:]))
+
+
+@pytest.mark.parametrize(
+    ("params", "low", "high"),
+    [
+        ({"feat_lower": 1, "feat_upper": 4.5}, [1, 1, 1], [4.5, 4.5, 4.5]),
+        ({"feat_upper": [5, 4, 3]}, [-np.inf] * 3, [5, 4, 3]),
+        ({"mode": "CAP", "feat_lower": 0.1, "feat_upper": 0.8}, *np.quantile(X[:30], [0.1, 0.8], axis=0)),
+        ({"mode": "cap"}, X[:30].min(0), X[:30].max(0)),
+    ],
+)
+def test_values_are_cut_off_at_bounds(tmp_path: Path, params: dict[str, object], low: Any, high: Any) -> None:
+    for method, scaler in (("standard", StandardScaler()), ("min_max", MinMaxScaler(clip=True))):
+        train, test, model = scaled(tmp_path / method, method=method, **params)
+        reference = scaler.fit(np.clip(X[:30], low, high))
+        np.testing.assert_allclose(train.features, reference.transform(np.clip(X[:30], low, high)), atol=1e-12)
+        later = reference.transform(np.clip(X[30:], low, high))
+        np.testing.assert_allclose(test.features[:, [1, 2, 0]], later, atol=1e-12)
+        assert set(model["data"]["scaler_info"]) >= {"column_lower", "column_upper"}
+
+
+def test_a_column_that_is_constant_but_for_rounding_is_not_blown_up(tmp_path: Path) -> None:
+    rows = table([str(i) for i in range(30)], {"x": [0.1] * 30})
+    done = task("feature_scale", {G: Seat({}, {"train_data": saved(tmp_path, "in", rows)})}, tmp_path, stage="train")
+    np.testing.assert_allclose(output(done, G, "train_output_data").features, 0, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     "bad",
     [
+        {"mode": "cap", "feat_upper": 2},
+        {"mode": "cap", "feat_lower": 0.5, "feat_upper": 0.5},
+        {"mode": "cap", "feat_lower": [0.1]},
+        {"mode": "clip"},
+        {"feat_upper": float("nan")},
         {"method": "robust"},
         {"scale_col": ["x"], "scale_idx": [0]},
         {"feature_range": [1, 1]},
@@ -99,7 +138,12 @@ def test_bad_parameters_are_refused(bad: dict[str, object]) -> None:
 
 @pytest.mark.parametrize(
     ("params", "message"),
-    [({"scale_col": ["nope"]}, "scale_col names 'nope'"), ({"scale_idx": [3]}, "beyond the table's 3")],
+    [
+        ({"scale_col": ["nope"]}, "scale_col names 'nope'"),
+        ({"scale_idx": [3]}, "beyond the table's 3"),
+        ({"feat_lower": [1, 2]}, "feat_lower has 2 values for 3 columns"),
+        ({"feat_lower": 2, "feat_upper": 1}, "feat_lower is above feat_upper"),
+    ],
 )
 def test_columns_that_are_not_there_are_named(tmp_path: Path, params: dict[str, object], message: str) -> None:
     with pytest.raises(ExceptionGroup) as caught:

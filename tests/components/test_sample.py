@@ -133,3 +133,13 @@ def test_hosts_of_another_size_are_named(tmp_path: Path) -> None:
     with pytest.raises(ExceptionGroup) as caught:
         task("sample", seats, tmp_path)
     assert caught.group_contains(DataError, match="this host has 9")
+
+
+def test_weights_and_match_ids_go_with_their_rows(tmp_path: Path) -> None:
+    weight = [float(i) for i in range(100)]
+    rows = table(IDS, {"x": weight}, LABEL, match=[f"m{i:03d}" for i in range(100)], weight=weight)
+    seat = Seat({"n": 120, "replace": True, "hetero_sync": False}, {"input_data": saved(tmp_path, "in", rows)})
+    found = output(task("sample", {G: seat}, tmp_path), G)
+    assert found.weight is not None
+    assert found.weight.tolist() == found.features[:, 0].tolist()
+    assert [int(i[1:]) for i in found.matching.tolist()] == found.weight.tolist()

@@ -38,6 +38,16 @@ def test_a_sample_id_that_came_before_is_numbered(tmp_path: Path) -> None:
     assert rows.ids.tolist() == [b"a", b"b", b"a_1", b"b_1", b"a_1_1"]
 
 
+def test_rows_that_came_before_may_be_left_out(tmp_path: Path) -> None:
+    again = table(["b", "c", "c"], {"x": [7, 8, 9], "y": [0, 0, 0]}, [1, 1, 1], match=["n", "o", "o"], weight=[1, 1, 1])
+    paths = (saved(tmp_path, "0", FIRST), saved(tmp_path, "1", again))
+    done = task("union", {G: Seat({"keep_duplicate": False}, {"input_datas": paths})}, tmp_path / "out")
+    rows = output(done, G)
+    assert rows.ids.tolist() == [b"a", b"b", b"c"]
+    assert rows.features[:, 0].tolist() == [1, 2, 8]
+    assert document(done, G) == {"count": 3, "counts": [2, 3]}
+
+
 @pytest.mark.parametrize(
     ("other", "names"),
     [

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import atexit
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from partyd.algorithms.class_count import ClassCountParams
+from partyd.algorithms.cross_correlation import Columns, CrossCorrelationParams
 from partyd.algorithms.data_split import DataSplitParams, Splittable
+from partyd.algorithms.homo_lr_parameters import HomoLrParams
+from partyd.algorithms.homo_lr_rows import HomoRows
 from partyd.algorithms.linear_score import LinearScoreParams, Scored
 from partyd.algorithms.lr_parameters import CoordinatedLrParams
 from partyd.algorithms.lr_rows import Labelled
 from partyd.algorithms.millionaires import MillionairesParams
-from partyd.algorithms.psi import PsiParams
+from partyd.algorithms.psi_files import Compared
+from partyd.algorithms.psi_parameters import PsiParams, RsaParams
 from partyd.algorithms.row_repeats import Common, RowRepeatsParams
 from partyd.algorithms.sample import Drawable, SampleParams
 from partyd.algorithms.secure_sum import SecureSumParams
+from partyd.algorithms.secureboost_messages import GuestRows, HostRecord, HostRows
+from partyd.algorithms.secureboost_parameters import SecureBoostParams
+from partyd.algorithms.secureboost_score import Forest, Kept, ScoreParams
+from partyd.algorithms.secureboost_trees import Node, Tree
 from partyd.federation.algorithm import Params
 from partyd.types import ARBITER, GUEST, HOST, Address
 
@@ -37,6 +49,22 @@ class InsecureLrParams(CoordinatedLrParams):
     @property
     def key_bits(self) -> int:
         return 512
+
+
+class InsecureCorrelationParams(CrossCorrelationParams):
+    """The same."""
+
+    @property
+    def key_bits(self) -> int:
+        return 512
+
+
+def cross_correlation() -> Example:
+    x = np.random.default_rng(6).normal(size=(12, 5))
+    return Example(
+        InsecureCorrelationParams(),
+        {G: Columns(x[:, :2], ("g0", "g1")), H1: Columns(x[:, 2:4], ("a0", "a1")), H2: Columns(x[:, 4:], ("b0",))},
+    )
 
 
 def secure_sum() -> Example:
@@ -66,9 +94,37 @@ def linear_score() -> Example:
     return Example(LinearScoreParams(), data)
 
 
+class InsecureRsaParams(RsaParams):
+    """Keys that are far too short, for speed."""
+
+    @property
+    def key_bits(self) -> int:
+        return 512
+
+
+class InsecurePsiParams(PsiParams):
+    """With such keys."""
+
+    rsa_params: InsecureRsaParams = InsecureRsaParams()
+
+
+def compared(sets: Mapping[Address, Sequence[str]]) -> dict[Address, object]:
+    """Return each party's ids with a folder of its own, which goes when the tests end."""
+    folder = Path(tempfile.mkdtemp(prefix="partyd-psi-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    arrays = {party: np.array([i.encode() for i in ids], dtype="S16") for party, ids in sets.items()}
+    return {party: Compared.of(ids, folder / str(party).replace("/", "-")) for party, ids in arrays.items()}
+
+
+PSI_SETS = {G: ["a", "b", "c", "d", "e"], H1: ["c", "b", "x"], H2: ["e", "b", "c", "y"]}
+
+
 def psi() -> Example:
-    sets = {G: ["a", "b", "c", "d", "e"], H1: ["c", "b", "x"], H2: ["e", "b", "c", "y"]}
-    return Example(PsiParams(chunk_rows=2), {p: np.array([i.encode() for i in ids]) for p, ids in sets.items()})
+    return Example(PsiParams(chunk_rows=2), compared(PSI_SETS))
+
+
+def rsa_psi() -> Example:
+    return Example(InsecurePsiParams(protocol="rsa_psi", chunk_rows=2), compared(PSI_SETS))
 
 
 def millionaires() -> Example:
@@ -94,14 +150,54 @@ def class_count() -> Example:
     return Example(ClassCountParams(), {G: 4, H1: None, H2: None, A: None})
 
 
+def homo_lr() -> Example:
+    random = np.random.default_rng(5)
+    x = random.normal(size=(24, 2))
+    y = np.floor(random.uniform(size=24) * 3)
+    params = HomoLrParams(epochs=2, batch_size=10, ovr=True, label_num=3, tol=0)
+    parts = {G: slice(0, 10), H1: slice(10, 17), H2: slice(17, 24)}
+    return Example(params, {p: HomoRows(("a", "b"), x[part], y[part]) for p, part in parts.items()} | {A: None})
+
+
+class InsecureBoostParams(SecureBoostParams):
+    """Keys that are far too short, for speed."""
+
+    @property
+    def key_bits(self) -> int:
+        return 512
+
+
+def hetero_secureboost() -> Example:
+    random = np.random.default_rng(6)
+    x = random.normal(size=(24, 4))
+    y = (x.sum(axis=1) > 0).astype(np.float64)
+    given = {"num_trees": 2, "max_depth": 2, "max_bin": 3, "min_child_weight": 0.1, "subsample_feature_rate": 0.9}
+    guest = GuestRows(x[:16, :1], x[16:, :1], y=y[:16], held_y=y[16:])
+    hosts = {H1: HostRows(x[:16, 1:3], x[16:, 1:3]), H2: HostRows(x[:16, 3:], x[16:, 3:])}
+    return Example(InsecureBoostParams.model_validate(given), {G: guest, **hosts})
+
+
+def secureboost_score() -> Example:
+    root = Node(nid=0, depth=0, left=1, right=2, owner=str(H1), column=0, record=0)
+    below = Node(nid=1, depth=1, parent=0, left=3, right=4, owner=str(H2), column=0, record=0)
+    leaves = [Node(nid=i, depth=1 + (i > 2), parent=int(i > 2), owner="", weight=float(i)) for i in (2, 3, 4)]
+    rule, x = HostRecord(column=0, threshold=0.0, missing_left=True), np.array([[-1.0], [1.0], [np.nan]])
+    forest = Forest(x, [Tree(nodes=[root, below, *leaves])], 0.5, np.zeros(1))
+    return Example(ScoreParams(chunk_transfers=2), {G: forest, H1: Kept(x, [rule]), H2: Kept(x[::-1].copy(), [rule])})
+
+
 EXAMPLES: Mapping[str, Callable[[], Example]] = {
     "secure_sum": secure_sum,
     "coordinated_lr": coordinated_lr,
     "linear_score": linear_score,
     "psi": psi,
+    "rsa_psi": rsa_psi,
     "millionaires": millionaires,
     "data_split": data_split,
     "sample": sample,
     "row_repeats": row_repeats,
     "class_count": class_count,
+    "homo_lr": homo_lr,
+    "hetero_secureboost": hetero_secureboost,
+    "secureboost_score": secureboost_score,
 }

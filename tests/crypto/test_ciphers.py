@@ -120,6 +120,96 @@ def test_matmul_is_what_phe_computes(insecure_key):
     assert [insecure_key.phe.decrypt(e) for e in expected] == insecure_key.decrypt(got).tolist()
 
 
+def as_phe(key: PrivateKey, integers: list[int], exponent: int) -> list[phe.EncodedNumber]:
+    """Return plaintexts for `phe` to compute with, as we encode them."""
+    public = key.phe.public_key
+    return [phe.EncodedNumber(public, m % public.n, exponent // 4) for m in integers]
+
+
+def opened(key: PrivateKey, numbers: list[phe.EncryptedNumber | int]) -> list[Fraction]:
+    return hidden(key, CipherVector.from_phe(key.public, [n for n in numbers if not isinstance(n, int)], 2.0**100))
+
+
+@quick
+@given(st.data(), vectors, st.integers(-(2**40), 2**40))
+def test_phe_computes_the_same(insecure_key, data, left, scalar):
+    """The same ciphertexts go through `phe`'s own operators and through ours."""
+    right = np.array(data.draw(st.lists(reals, min_size=len(left), max_size=len(left))))
+    a, b = insecure_key.encrypt(left, RNG), insecure_key.encrypt(right, RNG)
+    x, y = a.to_phe(), b.to_phe()
+    added = as_phe(insecure_key, encode(right).integers, -40)
+    words = as_phe(insecure_key, encode(right, -24).integers, -24)
+    for ours, theirs in (
+        (a + b, [p + q for p, q in zip(x, y, strict=True)]),
+        (a - b, [p - q for p, q in zip(x, y, strict=True)]),
+        (a + right, [p + q for p, q in zip(x, added, strict=True)]),
+        (a * right, [p * q for p, q in zip(x, words, strict=True)]),
+        (a * scalar, [p * scalar for p in x]),
+        (-a, [p * -1 for p in x]),
+        (a.sum(), [sum(x[1:], x[0])]),
+        (right.reshape(1, -1) @ a, [sum((p * q for p, q in zip(x, words, strict=True)), start=x[0] * 0)]),
+        (concatenate([b, a])[::-1], [*reversed(x), *reversed(y)]),
+    ):
+        assert hidden(insecure_key, ours) == opened(insecure_key, theirs)
+
+
+@quick
+@given(st.data(), vectors)
+def test_a_chain_of_operations_is_exact_or_refused(insecure_key, data, start):
+    """Whatever is done in whatever order: the result is what fractions say, or EncodingOverflow and no result."""
+    vector, exact = insecure_key.encrypt(start, RNG), rounded(start)
+    size = len(start)
+    scalars = st.one_of(st.integers(-(2**90), 2**90), st.floats(-1e9, 1e9), st.sampled_from([0, -1, 2.0**-60, 1e-9]))
+    arrays = st.lists(reals, min_size=size, max_size=size).map(np.array)
+    for _ in range(data.draw(st.integers(1, 8))):
+        name = data.draw(st.sampled_from(["scale", "times", "add", "subtract", "double", "mix", "gather"]))
+        scalar, array = data.draw(scalars), data.draw(arrays)
+        try:
+            match name:
+                case "scale":
+                    vector, exact = vector * scalar, [v * Fraction(scalar) for v in exact]
+                case "times":
+                    factors = rounded(array, -24)
+                    vector, exact = vector * array, [v * f for v, f in zip(exact, factors, strict=True)]
+                case "add":
+                    terms = rounded(array, min(-40, vector.exponent))
+                    vector, exact = vector + array, [v + t for v, t in zip(exact, terms, strict=True)]
+                case "subtract":
+                    terms = rounded(array, min(-40, vector.exponent))
+                    vector, exact = array - vector, [t - v for v, t in zip(exact, terms, strict=True)]
+                case "double":
+                    vector, exact = vector + vector, [v + v for v in exact]
+                case "mix":
+                    vector, exact = np.ones((size, size)) @ vector, [sum(exact)] * size
+                case "gather":
+                    vector, exact = vector[::-1] - vector, [a - b for a, b in zip(exact[::-1], exact, strict=True)]
+        except EncodingOverflow:
+            break
+    held = insecure_key.decrypt_integers(vector)
+    assert [m * Fraction(2) ** vector.exponent for m in held] == exact
+    assert all(abs(m) <= vector.bound <= insecure_key.public.capacity for m in held)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int32, np.uint32, np.int64, np.bool_, np.float32])
+def test_every_dtype_is_subtracted_as_a_number(insecure_key, dtype):
+    """-np.uint8(1) is 255 and -np.int8(-128) is -128: negation must not happen in the array's own dtype."""
+    extremes = [0, 1] if dtype in (np.bool_, np.float32) else [0, 1, max(np.iinfo(dtype).min, -(2**32))]
+    values = np.array(extremes, dtype)
+    c = insecure_key.encrypt(np.zeros(len(values)), RNG)
+    assert insecure_key.decrypt(c - values).tolist() == [-float(v) for v in values]
+    assert insecure_key.decrypt(values - c).tolist() == [float(v) for v in values]
+    assert insecure_key.decrypt((c + 1) * values).tolist() == [float(v) for v in values]
+
+
+def test_empty_vectors_compute(insecure_key):
+    c = insecure_key.encrypt(np.array([]), RNG)
+    for empty in (c + c, c - c, -c, c * 3, c * np.array([]), c + np.array([]), c[[]], c / 2, concatenate([c, c])):
+        assert insecure_key.decrypt(empty).tolist() == []
+    assert insecure_key.decrypt(c.sum()).tolist() == [0.0]
+    assert insecure_key.decrypt(np.ones((2, 0)) @ c).tolist() == [0.0, 0.0]
+    assert insecure_key.decrypt(np.ones((0, 0)) @ c).tolist() == []
+
+
 def test_the_algorithm_reads_as_in_the_sketch(insecure_key):
     X, y, w = np.array([[0.5, 1.0], [-1.5, 2.0], [0.25, -1.0]]), np.array([1.0, -1.0, 1.0]), np.array([0.5, -0.25])
     z = sum([insecure_key.encrypt(X @ w)], start=insecure_key.public.encrypt(X @ w))
@@ -185,6 +275,12 @@ def test_overflow_is_refused_before_it_happens(insecure_key):
         lambda: c.times(np.array([2.0**33, 0.0])),
         lambda: c + np.array([np.nan, 0.0]),
         lambda: c * float("inf"),
+        lambda: c / 0,
+        lambda: c / 5e-324,
+        lambda: c * 2.0**-1000 * 2.0**-1000 * 2.0**-1000 * 2.0**-1000 * 2.0**-1000,
+        lambda: c.plus(np.ones(2), exponent=-5000),
+        lambda: c.plus(np.ones(2), magnitude=float("inf")),
+        lambda: c.times(np.ones(2), magnitude=-1.0),
     ):
         with pytest.raises(EncodingOverflow):
             call()
@@ -221,6 +317,8 @@ def test_misfits_are_refused(insecure_key, other_insecure_key):
         lambda: c * np.ones(1),
         lambda: np.ones((2, 3)) @ c,
         lambda: np.ones(2) @ c,
+        lambda: c + np.ones((2, 1)),
+        lambda: c * np.ones((2, 2)),
         lambda: c.add_integers([1], 3),
         lambda: insecure_key.decrypt(foreign),
         lambda: CipherVector.from_phe(insecure_key.public, [number], 1),

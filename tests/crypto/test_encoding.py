@@ -27,6 +27,30 @@ def test_integers_are_exact(values, exponent):
     assert encoded.integers == [value << -exponent for value in values]
 
 
+@given(st.lists(st.integers(-(2**60), 2**60), max_size=10), st.integers(1, 70))
+def test_integers_are_rounded_half_to_even_where_they_must_be(values, exponent):
+    encoded = encode(np.array(values, np.int64), exponent, 2.0**60)
+    assert encoded.integers == [round(Fraction(value, 1 << exponent)) for value in values]
+    assert all(abs(m) <= encoded.bound for m in encoded.integers)
+    assert (-encoded).integers == [-m for m in encoded.integers]
+
+
+def test_large_integers_are_compared_as_integers():
+    """2^60 + 1 as a double is 2^60, which the declared magnitude would admit."""
+    assert encode(np.array([2**60]), 0, 2.0**60).integers == [2**60]
+    for values in ([2**60 + 1], [-(2**60) - 1]):
+        with pytest.raises(EncodingOverflow):
+            encode(np.array(values), 0, 2.0**60)
+        with pytest.raises(EncodingOverflow):
+            encode_factors(np.array(values), 0, 2.0**60)
+
+
+def test_only_integers_are_declared():
+    assert declared([np.int64(-5), np.uint8(7)], 3, 0).integers == [-5, 7]
+    with pytest.raises(TypeError):
+        declared([1.5], 3, 0)
+
+
 def test_the_bound_is_declared_not_measured():
     small, large = encode(np.array([0.0])), encode(np.array([2.0**32]))
     assert small.bound == large.bound == 1 << 72
@@ -78,6 +102,11 @@ def test_whole_factors_are_exact(values, bound):
         lambda: encode(np.array([-(2**32) - 1])),
         lambda: encode(np.array([2**63 - 1])),
         lambda: encode(np.array(["1"])),
+        lambda: encode(np.array([1.0]), -1100),
+        lambda: encode(np.array([1.0]), -(1 << 40)),
+        lambda: encode(np.array([1.0]), 0, float("nan")),
+        lambda: encode(np.array([1.0]), 0, float("inf")),
+        lambda: encode(np.array([2**70])),
         lambda: encode(np.array([1j])),
         lambda: encode_factors(np.array([np.nan])),
         lambda: encode_factors(np.array([1.0]), -40),

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from partyd.crypto import multiexp
-from partyd.crypto.multiexp import FixedBase, Plan, invert_all, naive_products, powers_of_each, products_of_powers
+from partyd.crypto.multiexp import (
+    Plan,
+    invert_all,
+    invert_squares,
+    naive_products,
+    powers_of_each,
+    product_of,
+    products_of_pairs,
+    products_of_powers,
+)
 from partyd.errors import CryptoError
 
 ROOT = mpz(2) ** 127 - 1
@@ -42,6 +51,31 @@ def test_every_window_of_both_methods_agrees(method, window):
     assert run(bases(17), exponents, ROOT, plan) == naive_products(bases(17), exponents, ROOT)
 
 
+@pytest.mark.parametrize("top", [1, 2, 2**20, 2**61])
+@pytest.mark.parametrize("window", [1, 2, 4, 7, 16])
+def test_buckets_agree_for_every_size_of_entry(window, top):
+    exponents = np.random.default_rng(window).integers(-top, top + 1, (9, 3))
+    exponents[:2] = [[top, -top, 0], [1 - top, top - 1, -top]]
+    plan = Plan("pippenger", window, top.bit_length())
+    assert multiexp._pippenger(bases(9), exponents, ROOT, plan) == naive_products(bases(9), exponents, ROOT)
+
+
+def test_choices_of_rows_are_plain_products():
+    """Entries of 0 and 1 in few columns: to make units of the rows would not pay."""
+    exponents = (np.arange(40).reshape(40, 1) % 3 == 0).astype(np.int64)
+    plan = multiexp._plan(exponents)
+    assert not plan.units
+    assert products_of_powers(bases(40), exponents, ROOT) == naive_products(bases(40), exponents, ROOT)
+
+
+def test_zeros_take_no_product():
+    sparse = np.zeros((500, 4), np.int64)
+    sparse[::100] = -3
+    plan = Plan("pippenger", 2, 2)
+    assert multiexp._pippenger_cost(plan, 500, 4, entries=20) < multiexp._pippenger_cost(plan, 500, 4, entries=2000)
+    assert products_of_powers(bases(500), sparse, ROOT) == naive_products(bases(500), sparse, ROOT)
+
+
 @pytest.mark.parametrize("shape", [(0, 0), (0, 3), (3, 0), (1, 1)])
 def test_empty_and_zero_matrices(shape):
     result = products_of_powers(bases(shape[0]), np.zeros(shape, np.int64), ROOT)
@@ -58,36 +92,42 @@ def test_chunks_of_rows_and_columns_join(monkeypatch):
 def test_the_plan_prefers_buckets_for_one_long_column():
     exponents = np.full((4096, 1), 2**30 - 1)
     assert multiexp._plan(exponents).method == "pippenger"
-    assert multiexp._plan(exponents[:400].repeat(30, axis=1)).method == "straus"
+    assert multiexp._plan(exponents[:100].repeat(30, axis=1)).method == "straus"
 
 
 @given(st.lists(st.integers(1, int(ROOT) - 1), max_size=12))
 def test_inverses(values):
     numbers = [mpz(v) for v in values]
-    assert invert_all(numbers, MODULUS) == [gmpy2.invert(v, MODULUS) for v in numbers]
+    expected = [gmpy2.invert(v, MODULUS) for v in numbers]
+    assert invert_all(numbers, MODULUS) == invert_squares(numbers, ROOT) == expected
+
+
+@given(st.lists(st.integers(1, int(ROOT) - 1), max_size=9), st.booleans(), st.integers(1, int(MODULUS) - 1))
+def test_products(values, long, start):
+    numbers = [mpz(v) * ROOT + 1 if long else mpz(v) for v in values]
+    expected = mpz(start)
+    for number in numbers:
+        expected = expected * number % MODULUS
+    assert product_of(numbers, MODULUS, mpz(start)) == expected
+    assert products_of_pairs(numbers, reversed(numbers), MODULUS) == [
+        a * b % MODULUS for a, b in zip(numbers, reversed(numbers), strict=True)
+    ]
 
 
 def test_a_number_without_inverse_is_an_error():
     with pytest.raises(CryptoError):
         invert_all([mpz(2), mpz(15)], mpz(77 * 5))
+    with pytest.raises(CryptoError):
+        invert_squares([mpz(2), mpz(15)], mpz(77 * 5))
 
 
 @given(st.lists(st.integers(-(2**70), 2**70), max_size=12))
 def test_powers_of_each(exponents):
     values = bases(len(exponents))
     expected = [gmpy2.powmod(b, x, MODULUS) for b, x in zip(values, exponents, strict=True)]
-    assert powers_of_each(values, exponents, MODULUS) == expected
+    assert powers_of_each(values, exponents, ROOT) == expected
 
 
 def test_a_base_that_is_no_unit_is_refused():
     with pytest.raises(CryptoError):
-        FixedBase(ROOT * 3, ROOT, 3)
-    with pytest.raises(CryptoError):
         products_of_powers([ROOT] * 3, np.array([[5, -3]] * 3), ROOT)
-
-
-@given(st.lists(st.binary(min_size=3, max_size=3), max_size=5))
-def test_fixed_base(exponents):
-    table = FixedBase(mpz(7), ROOT, 3)
-    expected = [gmpy2.powmod(7, int.from_bytes(e, "little"), MODULUS) for e in exponents]
-    assert table.powers(b"".join(exponents)) == expected

@@ -65,7 +65,8 @@ LR = {
 }
 
 
-SUMMARY = ["sum", "mean", "std", "median", "min", "max", "var", "missing_count", "skewness", "kurtosis"]
+SUMMARY = ["sum", "mean", "std", "median", "min", "max", "missing_ratio", "missing_count", "skewness", "kurtosis"]
+SUMMARY.append("coefficient_of_variation")
 
 
 def conf(**changes: Any) -> dict[str, Any]:

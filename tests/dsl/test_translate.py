@@ -99,12 +99,23 @@ def test_what_1x_takes_unsaid_is_written_out_and_what_it_does_besides_is_noted()
 @pytest.mark.parametrize(
     ("module", "given", "expected", "noted"),
     [
-        ("Intersection", {"intersect_method": "rsa", "sync_intersect_ids": True}, {}, {"intersect_method"}),
         (
             "Intersection",
-            {"cardinality_only": True, "join_method": "left_join"},
-            {},
-            {"cardinality_only", "join_method"},
+            {"intersect_method": "RSA", "sync_intersect_ids": False, "rsa_params": {"key_length": 1024, "salt": "1"}},
+            {"protocol": "rsa_psi", "sync_intersect_ids": False, "rsa_params": {"key_length": 2048}},
+            {"rsa_params.key_length", "rsa_params.salt"},
+        ),
+        (
+            "Intersection",
+            {"intersect_method": "raw", "join_method": "left_join", "join_role": "host", "only_output_key": True},
+            {"join_method": "left_join", "only_output_key": True},
+            {"intersect_method", "join_role"},
+        ),
+        (
+            "Intersection",
+            {"intersect_method": "rsa", "cardinality_only": True, "sync_cardinality": True},
+            {"cardinality_only": True, "sync_cardinality": True},
+            set(),
         ),
         (
             "HomoDataSplit",
@@ -122,8 +133,8 @@ def test_what_1x_takes_unsaid_is_written_out_and_what_it_does_besides_is_noted()
         (
             "FeatureScale",
             {"method": "min_max_scale", "scale_col_indexes": -1, "scale_names": ["x0"], "feat_upper": [2]},
-            {"method": "min_max", "scale_col": ["x0"]},
-            {"feat_upper"},
+            {"method": "min_max", "scale_col": ["x0"], "feat_upper": [2]},
+            set(),
         ),
         (
             "DataStatistics",
@@ -177,7 +188,8 @@ def test_what_1x_takes_unsaid_is_written_out_and_what_it_does_besides_is_noted()
         ("HeteroPearson", {"cross_parties": False}, {"local_only": True}, set()),
         ("HeteroLR", {"optimizer": "sqn", "nonsense": 1}, {}, {"optimizer", "nonsense"}),
         ("HeteroSSHELR", {"penalty": "L2", "max_iter": 5, "reveal_every_iter": True}, {}, {"penalty"}),
-        ("HomoLR", {"aggregate_iters": 2, "early_stop": "diff"}, {}, {"aggregate_iters", "early_stop"}),
+        ("HomoLR", {"aggregate_iters": 2}, {"aggregate_iters": 2, "batch_size": -1, "early_stop": "diff"}, set()),
+        ("HomoLR", {"encrypt_param": {"method": "Paillier"}, "mu": 0.2}, {"mu": 0.2}, {"encrypt_param"}),
     ],
 )
 def test_parameters_with_a_counterpart_are_kept_and_others_noted(

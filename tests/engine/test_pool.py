@@ -5,17 +5,22 @@ import importlib
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from partyd.engine import pool as pool_module
-from partyd.engine.pool import Pool, find
+from partyd.algorithms.psi_result import Found
+from partyd.crypto import parts as parts_module
+from partyd.crypto.paillier import PublicKey, generate_keypair
+from partyd.crypto.prg import Prg
+from partyd.engine.child import SHELF_ITEMS, find
+from partyd.engine.pool import Pool
 from partyd.errors import CryptoError, LocalProtocolError, TaskFailed
 from partyd.federation.engine import Inline
 
-psi = importlib.import_module("partyd.algorithms.psi")  # the package has the algorithm of the same name
+psi = importlib.import_module("partyd.algorithms.psi_points")  # the package has the algorithm of the same name
 SCALAR = bytes(range(32))
 
 
@@ -27,7 +32,7 @@ def with_pool(work: Callable[[Pool], Any], parallelism: int = 2) -> Any:
         finally:
             children = pool._children
             await pool.close()
-            assert all(child.process.returncode is not None for child in children)
+            assert not any(Path(f"/proc/{child.process.pid}").exists() for child in children)
 
     return asyncio.run(run())
 
@@ -36,6 +41,19 @@ def parts(count: int = 9) -> list[bytes]:
     import msgpack
 
     return [msgpack.packb([SCALAR, *(b"%d-%d" % (part, row) for row in range(part + 1))]) for part in range(count)]
+
+
+def shared_key(which: int = 0) -> bytes:
+    public, _ = generate_keypair(256, Prg(bytes(32), f"insecure {which}"), insecure_for_tests=True)
+    return parts_module.key_to_bytes(public)
+
+
+def product_of_powers(key: bytes, x: int) -> bytes:
+    """Ask for 3^x modulo n^2."""
+    public = parts_module.key_from_bytes(key)
+    assert isinstance(public, PublicKey)
+    base = (3).to_bytes(public.ciphertext_bytes, "big")
+    return parts_module.asked(parts_module.MULTIPLY, 1, 1, base, parts_module.words_of(np.array([[x]])))
 
 
 def outside(partition: bytes) -> bytes:
@@ -51,7 +69,7 @@ def test_the_result_is_the_same_in_the_same_order_as_in_one_process(parallelism:
 
 
 @pytest.mark.parametrize("parallelism", [1, 2])
-@pytest.mark.parametrize("function", [outside, lambda partition: partition, os.fsencode, psi.Found.to_bytes])
+@pytest.mark.parametrize("function", [outside, lambda partition: partition, os.fsencode, Found.to_bytes])
 def test_functions_from_elsewhere_are_refused(parallelism: int, function: Any) -> None:
     with pytest.raises(LocalProtocolError):
         with_pool(lambda pool: pool.map(function, [b"a", b"b"]), parallelism)
@@ -67,7 +85,7 @@ def test_a_child_finds_functions_of_partyd_alone(name: str) -> None:
 
 def test_what_a_function_raises_is_told_and_the_pool_can_be_used_again() -> None:
     async def work(pool: Pool) -> None:
-        with pytest.raises(TaskFailed, match=r"CryptoError: .*whole elements"):
+        with pytest.raises(CryptoError, match="whole elements"):
             await pool.map(psi.reblind_part, [bytes(33), bytes(33), bytes(33)])
         assert await pool.map(psi.blind_part, parts()) == await Inline().map(psi.blind_part, parts())
 
@@ -79,7 +97,7 @@ def test_a_killed_child_fails_the_map_and_another_takes_its_place() -> None:
         await pool.map(psi.blind_part, parts(3))
         for child in list(pool._children):
             os.kill(child.process.pid, signal.SIGKILL)
-        with pytest.raises(TaskFailed, match=r"died while computing partyd\.algorithms\.psi:blind_part"):
+        with pytest.raises(TaskFailed, match=r"died while computing partyd\.algorithms\.psi_points:blind_part"):
             await pool.map(psi.blind_part, parts())
         for _ in range(2):
             assert await pool.map(psi.blind_part, parts()) == await Inline().map(psi.blind_part, parts())
@@ -124,16 +142,25 @@ def test_a_repeated_or_invalid_element_is_refused_however_many_there_are(
             asyncio.run(psi.reblind(Inline(), bad, SCALAR, 8))
 
 
-def test_a_child_serves_until_its_owner_closes_the_pipe() -> None:
-    import socket
+def test_what_is_shared_comes_first_and_goes_to_a_child_that_does_not_have_it() -> None:
+    keys = [shared_key(i) for i in range(SHELF_ITEMS + 1)]
 
-    ours, theirs = socket.socketpair()
-    name = b"partyd.algorithms.psi:reblind_part"
-    ours.sendall(pool_module.PREFIX.pack(len(name), 33) + name + bytes(33))
-    ours.shutdown(socket.SHUT_WR)
-    pool_module.serve(theirs)
-    theirs.close()
-    failed, length = pool_module.PREFIX.unpack(ours.recv(pool_module.PREFIX.size, socket.MSG_WAITALL))
-    assert failed == 1
-    assert ours.recv(length, socket.MSG_WAITALL).startswith(b"CryptoError")
-    ours.close()
+    async def work(pool: Pool) -> None:
+        for i, key in enumerate([keys[0], *keys, *keys]):
+            partitions = [product_of_powers(key, x) for x in range(i, i + 4)]
+            expected = await Inline().map(parts_module.multiply_part, partitions, key)
+            assert await pool.map(parts_module.multiply_part, partitions, key) == expected
+
+    with_pool(work)
+
+
+def test_maps_at_the_same_time_share_the_children_there_may_be() -> None:
+    async def work(pool: Pool) -> None:
+        expected = await Inline().map(psi.blind_part, parts(4))
+        found = await asyncio.gather(*(pool.map(psi.blind_part, parts(4)) for _ in range(4)))
+        assert found == [expected] * 4
+        assert len(pool._children) == 2
+        with pytest.raises(TaskFailed, match=r"blind_part: .*Error"):
+            await pool.map(psi.blind_part, [b"\xc1", b"\xc1"])  # no msgpack at all: no error of ours
+
+    with_pool(work)

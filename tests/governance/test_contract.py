@@ -168,7 +168,7 @@ def test_terms_of_others_are_caught_by_those_others() -> None:
         (lambda d: d.update(more=1), "more of the contract"),
         (lambda d: d["tasks"].pop("lr_0"), "tasks.lr_0 of the contract"),
         (lambda d: d["algorithms"]["psi"]["learns"].pop(), "algorithms.psi.learns of the contract"),
-        (lambda d: d["algorithms"]["psi"].update(version="2"), "algorithms.psi.version of the contract"),
+        (lambda d: d["algorithms"]["psi"].update(version="1"), "algorithms.psi.version of the contract"),
         (lambda d: d["parties"].pop("7/arbiter"), "terms of 7/arbiter are missing"),
         (lambda d: d["parties"].update({"1/host": {}}), "names a party or terms that are none|differs"),
         (lambda d: d["parties"]["7/arbiter"].update(version="x\n"), "terms that are none"),

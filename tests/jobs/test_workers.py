@@ -18,6 +18,7 @@ from partyd import errors
 from partyd.components import COMPONENTS
 from partyd.components.base import Component, TaskContext
 from partyd.dag.spec import read_dag
+from partyd.federation import costs
 from partyd.jobs import worker
 from partyd.jobs.order import WorkOrder
 from partyd.jobs.pipe import PREFIX, Pipe
@@ -25,7 +26,7 @@ from partyd.jobs.record import JobRecord
 from partyd.jobs.schedule import first_tasks
 from partyd.jobs.tasks import DEATHS_ALLOWED, TaskRunner
 from partyd.jobs.worker import pin_of_order, work
-from partyd.jobs.workers import Exit, Workers
+from partyd.jobs.workers import Exit, Workers, _exit
 from partyd.layout import Layout
 from partyd.types import Address
 from tests.federation.offices import GUEST, HOST, Site, Wire, run_fast, two_sites
@@ -93,6 +94,24 @@ def test_a_killed_worker_is_followed_by_one_that_ends_the_task(tmp_path: Path) -
             assert workers.count == 0
 
     run_fast(scenario)
+
+
+def test_a_worker_tells_what_its_task_took(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with two_runners(tmp_path) as (guest, host, _):
+            result, other = await asyncio.gather(guest.run(record(GUEST), TASK), host.run(record(HOST), TASK))
+            assert set(result.costs) == costs.NAMES
+            assert result.costs["sent_bytes"] == other.costs["received_bytes"] > 0
+            assert sum(result.costs[name] for name in costs.NAMES if name.endswith("_s")) > 0
+
+    run_fast(scenario)
+
+
+@pytest.mark.parametrize("told", [{"wait_s": 1}, {"wait_s": "1"}, {"other_s": 1.0}, {1: 1.0}, [], None])
+def test_other_costs_than_a_tasks_are_refused(told: object) -> None:
+    with pytest.raises(errors.LocalProtocolError):
+        _exit("done", [0.1, 100, 1.0, 2.0, told])
+    assert _exit("done", [0.1, 100, 1.0, 2.0, {"wait_s": 1.5}]).costs == {"wait_s": 1.5}
 
 
 def test_a_worker_that_dies_again_and_again_without_progress_fails_the_task(tmp_path: Path) -> None:

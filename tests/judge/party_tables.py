@@ -8,12 +8,14 @@ import numpy as np
 from sklearn.datasets import load_breast_cancer
 
 GUEST_FEATURES = 10
+HOMO_ROWS = 227
+"""Rows of each party where both have all columns."""
 EXTRA_ROWS = 20
 """Rows that only one party has, so that an intersection is smaller than either table."""
 
 
 def write_tables(folder: Path) -> None:
-    """Write breast_hetero_{guest,host}.csv and their halves for unions."""
+    """Write breast_hetero_{guest,host}.csv, their halves for unions, and breast_homo_{guest,host}.csv."""
     data = load_breast_cancer()
     x = (data.data - data.data.mean(axis=0)) / data.data.std(axis=0)
     ids = np.arange(len(x))
@@ -27,6 +29,10 @@ def write_tables(folder: Path) -> None:
     _write(folder / "guest_part_2.csv", guest_head, guest[200:500])
     _write(folder / "host_part_1.csv", host_head, host[:200])
     _write(folder / "host_part_2.csv", host_head, host[200:500])
+    whole = [f"{i},{y},{_row(v)}" for i, y, v in zip(ids, data.target, x, strict=True)]
+    whole_head = "id,y," + ",".join(f"x{i}" for i in range(x.shape[1]))
+    _write(folder / "breast_homo_guest.csv", whole_head, whole[:HOMO_ROWS])
+    _write(folder / "breast_homo_host.csv", whole_head, whole[HOMO_ROWS : 2 * HOMO_ROWS])
 
 
 COMMON_ROWS = 569 - 2 * EXTRA_ROWS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.judge.client import Judge
-from tests.judge.party_tables import COMMON_ROWS
+from tests.judge.party_tables import COMMON_ROWS, HOMO_ROWS
 
 pytestmark = pytest.mark.needs("fate-client")
 
@@ -65,6 +65,14 @@ def test_coordinated_lr(judge: Judge) -> None:
     assert set(found["detail"]) == {"0", "1"}
     assert "auc" in str(found["judged"])
     assert found["model"]
+
+
+def test_homo_lr(judge: Judge) -> None:
+    found = judge.pipeline("homo_lr")
+    assert "auc" in str(found["judged"])
+    assert set(found["model"]["output_model"]["data"]["model"]["state_dict"]) == {"models.0.weight", "models.0.bias"}
+    assert found["rows"] == found["predicted"] == HOMO_ROWS
+    assert {"predict_result", "predict_score", "predict_detail", "type"} <= set(found["columns"])
 
 
 def test_evaluation(judge: Judge) -> None:

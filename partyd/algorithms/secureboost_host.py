@@ -1,0 +1,161 @@
+"""A host's part in vertical boosting: offer its sides under its own key, open masked sums, split its own nodes."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partyd.algorithms.arbiter_key import new_key, private_key
+from partyd.algorithms.secureboost_columns import Candidates, goes_left, insist_on_known
+from partyd.algorithms.secureboost_messages import (
+    Chosen,
+    ChosenSplits,
+    EncryptedSides,
+    HostKey,
+    HostRecord,
+    HostRows,
+    HostState,
+    MaskedSums,
+    OpenedSums,
+    Plan,
+    Sides,
+    Split,
+    bits_of,
+    flags_of,
+)
+from partyd.algorithms.secureboost_parameters import SecureBoostParams
+from partyd.algorithms.secureboost_sums import Packing
+from partyd.crypto import keycheck
+from partyd.crypto.paillier import PrivateKey
+from partyd.crypto.prg import SEED_BYTES, Prg
+from partyd.errors import BadValue, DataError
+from partyd.federation.party import Party
+from partyd.types import Address
+
+CHUNK_BYTES = 16 << 20
+"""Ciphertexts in a message."""
+MOST_NODES = 1 << 16
+MOST_FIELDS = 3
+NOTHING = np.zeros(0, dtype=np.uint8)
+
+
+async def start_host(party: Party, params: SecureBoostParams, data: HostRows) -> HostState:
+    """Check the columns and make the key; it is sent in the next round, when this state has been checkpointed."""
+    data.columns(params)
+    if data.held_out is not None:
+        insist_on_known(np.asarray(data.held_out), use_missing=params.use_missing)
+    return HostState(key=new_key(params.key_bits), seed=party.rng("order").take(SEED_BYTES))
+
+
+async def host(party: Party, params: SecureBoostParams, data: HostRows, state: HostState) -> HostState:
+    """Meet the guest, send a chunk of sides, or help with a level of trees."""
+    private = private_key(state.key, params.key_bits, params.he_param.obfuscation)
+    offered = data.offered(params, state.seed)
+    if not state.met:
+        return await _meet(party, data, state, private, offered)
+    packing = Packing.of(private.public, state.rows, state.bits, len(offered))
+    if state.sent < state.rows:
+        rows = slice(state.sent, min(state.sent + state.chunk_rows, state.rows))
+        party.obfuscators(private, (state.rows - state.sent) * packing.per_row)
+        plain = packing.plaintexts(data.columns(params).lefts(offered, rows))
+        hidden = await party.ciphers.encrypt_integers(private, plain, packing.plain_bits)
+        await party.send(EncryptedSides(sides=hidden.rerandomised()))
+        party.report.progress(rows.stop, state.rows, "encrypting")
+        return state.model_copy(update={"sent": rows.stop})
+    party.obfuscators(private, 0)
+    return await _level(party, params, data, state, private, offered, packing)
+
+
+async def _meet(party: Party, data: HostRows, state: HostState, private: PrivateKey, offered: Candidates) -> HostState:
+    proof = keycheck.prove(private, key_context(party, party.me))
+    key = keycheck.public_to_bytes(private.public)
+    await party.send(HostKey(key=key, proof=proof, candidates=len(offered), first=data.first))
+    plan = await party.recv(Plan)
+    if plan.rows != len(data.x) or plan.held_out != data.held_rows:
+        raise DataError(f"the guest trains on {plan.rows} rows, this host has {len(data.x)}; align them with psi first")
+    if not (1 <= plan.bits <= 64 and 2 <= plan.fields <= MOST_FIELDS):
+        raise BadValue(f"the guest asks for {plan.fields} sums of {plan.bits} bits; check its version")
+    packing = Packing.of(private.public, plan.rows, plan.bits, len(offered))
+    if not 1 <= plan.chunk_rows <= packing.chunk_rows(private.public, CHUNK_BYTES):
+        raise BadValue(f"the guest asks for {plan.chunk_rows} rows in a message; check its version")
+    return state.model_copy(update={"met": True, **plan.model_dump()})
+
+
+async def _level(
+    party: Party,
+    params: SecureBoostParams,
+    data: HostRows,
+    state: HostState,
+    private: PrivateKey,
+    offered: Candidates,
+    packing: Packing,
+) -> HostState:
+    """Open the masked sums of a level and split the nodes that come here."""
+    asked = await party.recv(MaskedSums)
+    if asked.finished:
+        return state.model_copy(update={"finished": True})
+    begun = state.begun + asked.begins
+    allowed = _allowed(params, offered, state.seed, begun) if asked.begins else NOTHING
+    values = await _opened(party, state, private, packing, asked)
+    await party.send(OpenedSums(values=values, allowed=allowed))
+    chosen = (await party.recv(ChosenSplits)).splits
+    splits, records = list[Split](), list(state.records)
+    for one in chosen:
+        split, record = _split(params, data, state, offered, one, data.first + len(records))
+        splits.append(split)
+        records.append(record)
+    await party.send(Sides(splits=splits))
+    party.report.progress(min(begun, params.num_trees), params.num_trees, "training")
+    return state.model_copy(update={"begun": begun, "records": records})
+
+
+async def _opened(
+    party: Party, state: HostState, private: PrivateKey, packing: Packing, asked: MaskedSums
+) -> list[int]:
+    if not 0 <= asked.nodes <= MOST_NODES or (asked.sums is None) != (asked.nodes == 0):
+        raise BadValue(f"the guest asks for sums of {asked.nodes} nodes; check its version")
+    if asked.sums is None:
+        return []
+    count = asked.nodes * state.fields * packing.per_row
+    hidden = asked.sums.under(private.public, count=count, exponent=0, bound_bits=packing.masked_bits)
+    return await party.ciphers.decrypt_integers(private, hidden)
+
+
+def _allowed(params: SecureBoostParams, offered: Candidates, seed: bytes, begun: int) -> NDArray[np.uint8]:
+    """Return which candidates new trees may use: those of a random part of the columns."""
+    if params.subsample_feature_rate == 1:
+        return NOTHING
+    columns = chosen_columns(offered, params.subsample_feature_rate, Prg(seed, "columns", str(begun)))
+    return bits_of(np.isin(offered.column, columns))
+
+
+def chosen_columns(offered: Candidates, rate: float, prg: Prg) -> NDArray[np.int64]:
+    """Return a random part of the columns that offer candidates, at least one."""
+    columns = np.unique(offered.column)
+    return columns[prg.permutation(len(columns))[: max(1, round(rate * len(columns)))]]
+
+
+def _split(
+    params: SecureBoostParams, data: HostRows, state: HostState, offered: Candidates, one: Chosen, record: int
+) -> tuple[Split, HostRecord]:
+    """Split one node, and keep how."""
+    sizes = (-(-state.rows // 8), -(-state.held_out // 8))
+    if not 0 <= one.candidate < len(offered) or (one.rows.shape, one.held_out.shape) != ((sizes[0],), (sizes[1],)):
+        raise BadValue("the guest chose a split that was not offered, or rows that are none; check its version")
+    columns, column = data.columns(params), int(offered.column[one.candidate])
+    rows = np.flatnonzero(flags_of(one.rows, state.rows))
+    missing_left = bool(offered.missing_left[one.candidate])
+    last = columns.lowest(column, int(offered.bin[one.candidate]), rows)
+    rule = HostRecord(column=column, threshold=float(columns.edges[column][last]), missing_left=missing_left)
+    bins = columns.bins[rows, column]
+    left = np.where(bins < 0, missing_left, bins <= last)
+    if data.held_out is not None:
+        values = np.asarray(data.held_out)[flags_of(one.held_out, state.held_out), column]
+        held = goes_left(values, rule.threshold, missing_left=missing_left, zero_as_missing=params.zero_as_missing)
+        left = np.concatenate([left, held])
+    return Split(left=bits_of(left), column=column, record=record), rule
+
+
+def key_context(party: Party, host_address: Address) -> bytes:
+    """Return what the proof of a host's key is for: this attempt of this task, and who made it."""
+    return b"hetero_secureboost " + party.context + str(host_address).encode()

@@ -1,0 +1,225 @@
+"""A host's sides under its own key, and what the guest computes with them.
+
+Row i goes left of candidate s or not: v_is is 1 or 0. A host writes the v_is of a row side by side into plaintexts,
+sum_s v_is 2^(w s), ``each`` candidates to a plaintext, and encrypts them. For the rows of a node the guest computes
+
+    prod_i [[v_i]]^(x_i) = [[sum_s 2^(w s) sum_i x_i v_is]]
+
+with its own integers x_i in the exponents: g_i, then h_i, and 1 where rows are counted. A slot of w bits holds a sum of
+all rows of the table, sign included, so slots never run into each other and no packing is left to do. Rows of the same
+level (`partyd.algorithms.secureboost_gradients`) are multiplied first, each level's product is raised once. Since every
+ciphertext is multiplied again and again, it is kept as a unit a (1 + t n) (`partyd.crypto.multiexp`): a and t side by
+side, as long as the ciphertext was.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from gmpy2 import mpz
+from numpy.typing import NDArray
+
+from partyd.crypto.ciphers import CipherVector
+from partyd.crypto.multiexp import finished, product_of, products_of_powers, units
+from partyd.crypto.packing import MASK_BITS, unpack
+from partyd.crypto.paillier import PublicKey
+from partyd.errors import BadValue, CryptoError, DataError, TaskFailed
+from partyd.federation.engine import Engine, Inline
+
+Integers = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+Codes = NDArray[np.uint8]
+Stored = NDArray[np.uint8]
+HEAD = struct.Struct(">IIQ")
+PART_ROWS = 1 << 13
+"""Rows that one process multiplies at a time."""
+WAVE_BYTES = 64 << 20
+"""Ciphertexts that are on their way to the processes at once."""
+WORTH_PRODUCTS = 2000
+"""From so many products on, other processes pay."""
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How ``count`` candidates of a host stand in plaintexts: slots of ``width`` bits, ``each`` to a plaintext."""
+
+    width: int
+    each: int
+    count: int
+
+    @classmethod
+    def of(cls, key: PublicKey, rows: int, bits: int, count: int) -> Packing:
+        """Return the packing for sums of ``rows`` numbers of ``bits`` bits."""
+        width = bits + rows.bit_length() + 1
+        room = key.capacity.bit_length() - MASK_BITS - 3
+        if room < width:
+            raise DataError(f"sums of {width} bits do not fit a {key.bits}-bit key; lower gradient_bits")
+        return cls(width, room // width, count)
+
+    @property
+    def per_row(self) -> int:
+        """How many ciphertexts a row takes."""
+        return max(1, -(-self.count // self.each))
+
+    @property
+    def plain_bits(self) -> int:
+        """The bits that a row's plaintext declares."""
+        return self.width * (self.each - 1) + 1
+
+    @property
+    def sum_bound(self) -> int:
+        """What a plaintext of sums keeps within."""
+        return (1 << (self.width * self.each)) - 1
+
+    @property
+    def masked_bits(self) -> int:
+        """The bits that such a plaintext declares behind a mask."""
+        mask = (1 << (self.sum_bound.bit_length() + MASK_BITS)) - 1
+        return (self.sum_bound + mask).bit_length()
+
+    def chunk_rows(self, key: PublicKey, chunk_bytes: int) -> int:
+        """Return how many rows' ciphertexts a message holds."""
+        return max(1, chunk_bytes // (self.per_row * key.ciphertext_bytes))
+
+    def plaintexts(self, lefts: Mask) -> list[int]:
+        """Return the plaintexts of rows x candidates, row by row."""
+        rows = len(lefts)
+        slots = np.zeros((rows, self.per_row * self.each, self.width), dtype=np.uint8)
+        slots[:, : self.count, 0] = lefts
+        packed = np.packbits(slots.reshape(rows * self.per_row, -1), axis=1, bitorder="little")
+        return [int.from_bytes(row.tobytes(), "little") for row in packed]
+
+    def opened(self, integers: Sequence[int], masks: Sequence[int], fields: int) -> list[Integers]:
+        """Return each node's sums (fields x candidates) behind the masks; raises BadValue where they cannot be."""
+        plain = [value - mask for value, mask in zip(integers, masks, strict=True)]
+        step = self.per_row
+        try:
+            rows = [unpack(plain[i : i + step], self.each, self.width, self.count) for i in range(0, len(plain), step)]
+        except CryptoError as error:
+            raise BadValue("a host opened sums that cannot be; do not go on with this host") from error
+        table = np.array(rows, dtype=np.int64).reshape(-1, fields, self.count)
+        return list(table)
+
+
+@dataclass
+class Spool:
+    """Where the guest keeps the hosts' ciphertexts while it trains: files in ``folder``, or memory without one.
+
+    What is written here was received, and is written again when its round is repeated; it is no state.
+    """
+
+    folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        self._memory: dict[str, bytearray] = {}
+
+    def put(self, name: str, offset: int, data: bytes) -> None:
+        """Keep ``data`` at ``offset``."""
+        if self.folder is None:
+            held = self._memory.setdefault(name, bytearray())
+            held[offset : offset + len(data)] = data
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / name
+        with path.open("r+b" if path.exists() else "w+b") as file:
+            file.seek(offset)
+            file.write(data)
+
+    def rows(self, name: str, shape: tuple[int, int, int]) -> Stored:
+        """Return what is kept as rows x ciphertexts x bytes; raises TaskFailed unless it is all there."""
+        size = math.prod(shape)
+        if self.folder is None:
+            held = self._memory.get(name, bytearray())
+            whole = len(held) == size
+            return np.frombuffer(held, dtype=np.uint8).reshape(shape) if whole else self._lost()
+        path = self.folder / name
+        whole = path.exists() and path.stat().st_size == size
+        return np.memmap(path, dtype=np.uint8, mode="r", shape=shape) if whole else self._lost()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._memory.clear()
+        if self.folder is not None and self.folder.exists():
+            for path in self.folder.iterdir():
+                path.unlink()
+            self.folder.rmdir()
+
+    def _lost(self) -> Stored:
+        raise TaskFailed("the hosts' ciphertexts of this attempt are gone from the disk; run the task again")
+
+
+@dataclass(frozen=True)
+class Summands:
+    """The rows of one node, each row's level, and each level's exponents (levels x fields)."""
+
+    rows: Integers
+    codes: Codes
+    exponents: Integers
+
+
+async def node_sums(
+    engine: Engine, key: PublicKey, packing: Packing, stored: Stored, nodes: Sequence[Summands]
+) -> CipherVector:
+    """Return the hidden sums of every node: node by node, plaintext by plaintext, field by field; not for sending."""
+    asked = [
+        (i, column, start)
+        for i, node in enumerate(nodes)
+        for column in range(packing.per_row)
+        for start in range(0, max(len(node.rows), 1), PART_ROWS)
+    ]
+    fields = nodes[0].exponents.shape[1] if nodes else 0
+    products = [[[mpz(1)] * packing.per_row for _ in range(fields)] for _ in nodes]
+    work = sum(len(node.rows) for node in nodes) * packing.per_row
+    mapper: Engine = engine if work >= WORTH_PRODUCTS else Inline()
+    n_bytes = int(key.n).to_bytes(-(-key.bits // 8), "big")
+    per_wave = max(1, WAVE_BYTES // (PART_ROWS * key.ciphertext_bytes))
+    for first in range(0, len(asked), per_wave):
+        wave = asked[first : first + per_wave]
+        parts = [_part(nodes[i], stored, column, start) for i, column, start in wave]
+        for (i, column, _), answer in zip(wave, await mapper.map(sums_part, parts, n_bytes), strict=True):
+            for field, value in enumerate(_numbers(answer, key.ciphertext_bytes)):
+                products[i][field][column] = products[i][field][column] * value % key.n2
+    values = [value for node in products for field in node for value in field]
+    return CipherVector(key, values, 0, packing.sum_bound)
+
+
+def kept(vector: CipherVector) -> bytes:
+    """Return ciphertexts as units, to be kept."""
+    half = vector.key.ciphertext_bytes // 2
+    pairs = [unit for unit, _ in units(vector.raw(), vector.key.n)]
+    return b"".join([int(part).to_bytes(half, "big") for pair in pairs for part in pair])
+
+
+def sums_part(shared: bytes, partition: bytes) -> bytes:
+    """Return the products of powers for some rows of one node and one plaintext, one for each field."""
+    n = mpz.from_bytes(shared, "big")
+    rows, levels, width = HEAD.unpack_from(partition)
+    fields = (len(partition) - HEAD.size - rows * (1 + width)) // (8 * max(levels, 1))
+    exponents = np.frombuffer(partition, dtype="<i8", count=levels * fields, offset=HEAD.size).reshape(levels, fields)
+    codes = np.frombuffer(partition, dtype=np.uint8, count=rows, offset=HEAD.size + 8 * levels * fields)
+    halves = _numbers(partition[HEAD.size + 8 * levels * fields + rows :], width // 2)
+    order, n2 = np.argsort(codes, kind="stable"), n * n
+    present, begins = np.unique(codes[order], return_index=True)
+    low, high = [halves[2 * i] for i in order.tolist()], [halves[2 * i + 1] for i in order.tolist()]
+    edges = [*begins.tolist(), rows]
+    bases = [finished(product_of(low[a:b], n2), sum(high[a:b], mpz(0)), n) for a, b in pairwise(edges)]
+    powers = products_of_powers(bases, exponents[present].astype(np.int64), n) if bases else [mpz(1)] * fields
+    return b"".join([int(power).to_bytes(width, "big") for power in powers])
+
+
+def _part(node: Summands, stored: Stored, column: int, start: int) -> bytes:
+    rows = node.rows[start : start + PART_ROWS]
+    exponents = np.ascontiguousarray(node.exponents, dtype="<i8")
+    head = HEAD.pack(len(rows), len(exponents), stored.shape[2])
+    codes = node.codes[start : start + PART_ROWS].tobytes()
+    return b"".join([head, exponents.tobytes(), codes, np.ascontiguousarray(stored[rows, column]).tobytes()])
+
+
+def _numbers(data: bytes, width: int) -> list[mpz]:
+    return [mpz.from_bytes(data[i : i + width], "big") for i in range(0, len(data), width)]

@@ -1,0 +1,151 @@
+"""Oblivious selection of bits: for each row the chooser gets one of the owner's n bits, and the owner learns nothing.
+
+One of n from correlated transfers (Naor and Pinkas, "Oblivious transfer and polynomial evaluation", STOC 1999, section
+3.2): the chooser writes its index c in k = bits(n) bits and takes part in k transfers with them as choices
+(`partyd.crypto.oblivious`). The owner then holds blocks q_j and the offset s, the chooser t_j = q_j xor c_j s. With a
+hash H(x, tweak) the owner makes a key for every index v, the chooser only that of c:
+
+    K_v = H(H(q_1 xor v_1 s, 1) xor ... xor H(q_k xor v_k s, k), 0)
+
+and bit v of the row is sent behind the lowest bit of K_v, with v in the tweak. For any other v at least one of the
+inner hashes is of a block that the chooser cannot know, since it lies s away from one that it knows. The index n means
+"none": no bit is sent for it, and the owner cannot tell. Three messages, all steps pure: ``oblivious.request`` (owner),
+``choose`` (chooser), ``hide`` (owner), ``reveal`` (chooser).
+
+Security: semi-honest parties. H is the tweakable correlation robust hash of Guo, Katz, Wang and Yu ("Efficient and
+secure multiparty computation from fixed-key block ciphers", S&P 2020, section 7.4), H(x, i) = p(p(x) xor i) xor p(x),
+with p = AES-128 under a key that the request draws for the run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES128
+from cryptography.hazmat.primitives.ciphers.modes import ECB
+from numpy.typing import NDArray
+
+from partyd.crypto.oblivious import Blocks, Extension, Request, Sender, extend, offset_block, receive, request
+from partyd.crypto.prg import Prg
+from partyd.errors import CryptoError
+
+__all__ = ["Choice", "Extension", "Question", "Request", "Sender", "choose", "hide", "request", "reveal"]
+
+MAX_TRANSFERS = 1 << 22
+"""Transfers in one run: 64 MiB of columns."""
+Indices = NDArray[np.int64]
+Bits = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Question:
+    """How many bits the owner has for each row, and for each row the wanted one: 0 to ``size``, the last for none."""
+
+    size: int
+    wanted: Indices
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the chooser keeps between its steps; secret."""
+
+    questions: Sequence[Question]
+    blocks: Blocks
+    request: Request
+
+
+def transfers_of(size: int) -> int:
+    """Return how many transfers a selection of one of ``size`` bits, or none, takes."""
+    return size.bit_length()
+
+
+def transfers(sizes: Sequence[int], rows: int) -> int:
+    """Return how many transfers selections of those sizes for ``rows`` rows take."""
+    return rows * sum(transfers_of(size) for size in sizes)
+
+
+def choose(questions: Sequence[Question], received: Request, prg: Prg) -> tuple[Choice, Extension]:
+    """Return what the chooser keeps, and its message to the owner."""
+    columns = [(question.wanted[:, None] >> np.arange(transfers_of(question.size))) & 1 for question in questions]
+    flat = np.concatenate([column.ravel() for column in columns]).astype(np.uint8)
+    _insist_on_size(len(flat))
+    blocks, extension = extend(flat[None, :], received, prg)
+    return Choice(tuple(questions), blocks[0], received), extension
+
+
+def hide(owner: Sender, extension: Extension, tables: Sequence[Bits]) -> Bits:
+    """Return the bits of ``tables`` (rows x n each), each hidden behind its own key; as whole bytes, table by table."""
+    sizes = [table.shape[1] for table in tables]
+    count = sum(len(table) * transfers_of(size) for table, size in zip(tables, sizes, strict=True))
+    _insist_on_size(count)
+    zeros, hashed = receive(owner, extension, (1, count))[0], _Hash(owner.request)
+    ones, found, start = zeros ^ offset_block(owner), list[Bits](), 0
+    for number, table in enumerate(tables):
+        rows, size = table.shape
+        width = transfers_of(size)
+        part = slice(start, start + rows * width)
+        start += rows * width
+        inner = [hashed.inner(blocks[part].reshape(rows, width, 2), number) for blocks in (zeros, ones)]
+        hidden = np.empty((rows, size), dtype=np.uint8)
+        for v in range(size):
+            chosen = [inner[(v >> j) & 1][:, j] for j in range(width)]
+            hidden[:, v] = table[:, v] ^ hashed.outer(np.bitwise_xor.reduce(chosen, axis=0), np.full(rows, v), number)
+        found.append(np.packbits(hidden, bitorder="little"))
+    return np.concatenate(found) if found else np.zeros(0, dtype=np.uint8)
+
+
+def reveal(choice: Choice, hidden: Bits) -> list[Bits]:
+    """Return the wanted bit of each row for each question, 0 where none was wanted; raises CryptoError for too few."""
+    sizes = [-(-len(question.wanted) * question.size // 8) for question in choice.questions]
+    if hidden.shape != (sum(sizes),):
+        raise CryptoError(f"a selection's answer takes {sum(sizes)} bytes, {hidden.size} came; refuse the message")
+    hashed, found, start, at = _Hash(choice.request), list[Bits](), 0, 0
+    for number, (question, size) in enumerate(zip(choice.questions, sizes, strict=True)):
+        rows, width = len(question.wanted), transfers_of(question.size)
+        blocks = choice.blocks[start : start + rows * width].reshape(rows, width, 2)
+        key = np.bitwise_xor.reduce(hashed.inner(blocks, number), axis=1)
+        count = rows * question.size
+        table = np.unpackbits(hidden[at : at + size], count=count, bitorder="little").reshape(rows, question.size)
+        inside = question.wanted < question.size
+        wanted = np.where(inside, question.wanted, 0)
+        bits = table[np.arange(rows), wanted] ^ hashed.outer(key, wanted, number)
+        found.append(np.where(inside, bits, 0).astype(np.uint8))
+        start, at = start + rows * width, at + size
+    return found
+
+
+class _Hash:
+    """H(x, tweak) on arrays of blocks; the key follows from the run's request."""
+
+    def __init__(self, received: Request) -> None:
+        key = hashlib.sha256(b"partyd selection 1" + received.points).digest()[:16]
+        self._permutation = Cipher(AES128(key), ECB()).encryptor()  # noqa: S305 - a fixed-key permutation
+
+    def inner(self, blocks: Blocks, number: int) -> Blocks:
+        """Hash rows x transfers of blocks; row, transfer and question are the tweak."""
+        rows, width = blocks.shape[:2]
+        place = np.arange(rows * width, dtype=np.uint64).reshape(rows, width)
+        return self._hash(blocks, place, (number << 1) | 1)
+
+    def outer(self, blocks: Blocks, index: Indices, number: int) -> Bits:
+        """Return the lowest bit of each row's key for the index."""
+        place = np.arange(len(blocks), dtype=np.uint64) | (index.astype(np.uint64) << np.uint64(32))
+        return (self._hash(blocks, place, number << 1)[:, 0] & np.uint64(1)).astype(np.uint8)
+
+    def _hash(self, blocks: Blocks, place: NDArray[np.uint64], number: int) -> Blocks:
+        tweaks = np.empty_like(blocks)
+        tweaks[..., 0], tweaks[..., 1] = place, np.uint64(number)
+        once = self._permute(blocks)
+        return self._permute(once ^ tweaks) ^ once
+
+    def _permute(self, blocks: Blocks) -> Blocks:
+        return np.frombuffer(self._permutation.update(blocks.tobytes()), np.uint64).reshape(blocks.shape)
+
+
+def _insist_on_size(count: int) -> None:
+    if count > MAX_TRANSFERS:
+        raise CryptoError(f"a selection of {count} transfers exceeds {MAX_TRANSFERS}; take fewer rows at a time")
