@@ -71,6 +71,7 @@ campaign: $(VENV)/.test-installed ## Kill, cut, flip and fuzz at length; KILLS=1
 	$(BIN)/python -m tests.campaigns.fuzz_wire --inputs 100000
 	$(BIN)/python -m tests.campaigns.io_errors
 	$(BIN)/python -m tests.campaigns.mutate_frames --frames 1000 --mutations 100000
+	$(BIN)/python -m tests.campaigns.mutate_vectors --count 100000
 	$(BIN)/python -m tests.campaigns.power_cut --cuts 2000
 
 campaign-short: $(VENV)/.test-installed ## The short run of each campaign that CI makes.
@@ -78,6 +79,7 @@ campaign-short: $(VENV)/.test-installed ## The short run of each campaign that C
 	$(BIN)/python -m tests.campaigns.kill --kills 10 --only broker --seed 2
 	$(BIN)/python -m tests.campaigns.capture
 	$(BIN)/python -m tests.campaigns.mutate_frames --frames 1000 --mutations 100000
+	$(BIN)/python -m tests.campaigns.mutate_vectors --count 100000
 	$(BIN)/python -m tests.campaigns.fuzz_api --requests 20000
 	$(BIN)/python -m tests.campaigns.fuzz_decoders --inputs 100000
 	$(BIN)/python -m tests.campaigns.fuzz_config --inputs 100000

@@ -10,6 +10,7 @@ from partyd.algorithms.cross_correlation import cross_correlation
 from partyd.algorithms.data_split import data_split
 from partyd.algorithms.hetero_secureboost import hetero_secureboost
 from partyd.algorithms.homo_lr import homo_lr
+from partyd.algorithms.label_sums import label_sums
 from partyd.algorithms.linear_score import linear_score
 from partyd.algorithms.millionaires import millionaires
 from partyd.algorithms.psi import psi
@@ -34,5 +35,6 @@ ALGORITHMS: tuple[Algorithm[Any], ...] = (
     hetero_secureboost,
     secureboost_score,
     cross_correlation,
+    label_sums,
     homo_lr,
 )

@@ -15,6 +15,7 @@ side, as long as the ciphertext was.
 from __future__ import annotations
 
 import math
+import os
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -123,6 +124,7 @@ class Spool:
         """Keep ``data`` at ``offset``."""
         if self.folder is None:
             held = self._memory.setdefault(name, bytearray())
+            held.extend(bytes(max(0, offset - len(held))))
             held[offset : offset + len(data)] = data
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -130,6 +132,8 @@ class Spool:
         with path.open("r+b" if path.exists() else "w+b") as file:
             file.seek(offset)
             file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # the state that counts on it is written next
 
     def rows(self, name: str, shape: tuple[int, int, int]) -> Stored:
         """Return what is kept as rows x ciphertexts x bytes; raises TaskFailed unless it is all there."""

@@ -16,6 +16,8 @@ NAMES = (
     "feature_correlation",
     "feature_imputation",
     "feature_scale",
+    "hetero_feature_binning",
+    "hetero_feature_selection",
     "hetero_secureboost",
     "homo_lr",
     "label_transform",

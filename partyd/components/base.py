@@ -8,6 +8,7 @@ a crash: the driver resumes its algorithms, and outputs are written whole or not
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -72,6 +73,8 @@ class Component:
     """What FATE calls the document ``metric`` that a task of this component writes."""
     alone_if: tuple[tuple[str, object], ...] = ()
     """Parameters and values with which a party needs no other for this task, although there are algorithms."""
+    model_schema: int = 1
+    """The version of the form of its model documents; raised when an older partyd could not read them."""
 
 
 class DataSource(Protocol):
@@ -139,6 +142,16 @@ class TaskContext:
     def write_model(self, port: str, document: JsonObject) -> None:
         """Give a model out: a JSON object, written in one canonical form so that equal models have equal bytes."""
         self.write_document(port, document)
+
+    def write_files(self, port: str, files: Mapping[str, bytes]) -> None:
+        """Give files out at a model port: a folder of that name, which appears whole."""
+        partial = self.outputs / f"{port}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        for name, content in files.items():
+            (partial / name).write_bytes(content)
+        shutil.rmtree(self.outputs / port, ignore_errors=True)
+        partial.rename(self.outputs / port)
 
     def write_document(self, name: str, document: JsonObject) -> None:
         """Keep a JSON document (metrics, summaries) with this task's outputs."""

@@ -1,11 +1,11 @@
 """Train and apply vertical gradient boosting: FATE 2.2's component of this name.
 
 ``train`` reads ``train_data`` and writes each party's half of the model (`partyd.components.secureboost_model`); the
-guest gets the scored rows, those of ``validate_data`` among them, told apart by ``type``. With ``early_stopping_rounds`` the
-training ends when the validation rows' metric has not improved for so many trees, and the trees after the best are
-dropped. ``warm_start_model`` is grown by ``num_trees`` more trees, with its objective and learning rate. ``predict``
-reads ``test_data`` and ``input_model``. ``cross_validation`` trains on all folds of ``cv_data`` but one and judges that
-one, in turn; it leaves no model.
+guest gets the scored rows, those of ``validate_data`` among them, told apart by ``type``. With
+``early_stopping_rounds`` the training ends when the validation rows' metric has not improved for so many trees, and the
+trees after the best are dropped. ``warm_start_model`` is grown by ``num_trees`` more trees, with its objective and
+learning rate. ``predict`` reads ``test_data`` and ``input_model``. ``cross_validation`` trains on all folds of
+``cv_data`` but one and judges that one, in turn; it leaves no model.
 
 ``binary:bce`` takes labels 0 and 1, ``multi:ce`` 0 to ``num_class`` - 1, the others numbers. Rows weigh as much as the
 guest's weight column says. Hosts have no result tables.
@@ -204,6 +204,7 @@ def _judged(context: TaskContext, name: str, scored: Table, params: SecureBoostP
         return {}
     label, score, result = np.asarray(scored.label), scored.features[:, 0], scored.features[:, 1]
     report, document = partial(context.party.report.metric, step=0), JsonObject()
+    told: tuple[str, ...] = ("rmse",)
     if params.aim.task == "binary":
         if not np.array_equal(np.unique(label), (0, 1)):
             return {}
@@ -211,7 +212,7 @@ def _judged(context: TaskContext, name: str, scored: Table, params: SecureBoostP
     elif params.aim.task == "multi":
         document, told = dict(multiclass(label, np.asarray(result))), ("accuracy",)
     else:
-        document, told = dict(regression(label, np.asarray(result))), ("rmse",)
+        document = dict(regression(label, np.asarray(result)))
     for metric in told:
         report(f"{name}_{metric}", value=float(document[metric]))
     return document

@@ -1,10 +1,10 @@
 """A party's half of a model of boosted trees, as a document in FATE's shape.
 
-``data.trees`` holds at the guest every tree with its nodes, named as FATE names their fields: ``sitename`` is the party
-that splits (``guest_10000``), ``fid`` the column and ``bid`` the value that it splits at. Of a host's node the guest has
-the column's anonymous name and ``split_id``, the number under which that host finds the rest; a host has only these
-rules, in ``data.splits``. ``missing_dir`` is 1 where missing values go left. Feature importance counts a column's splits
-and adds up their gains; a host knows no gains.
+``data.trees`` holds at the guest every tree with its nodes, named as FATE names their fields: ``sitename`` is the
+party that splits (``guest_10000``), ``fid`` the column and ``bid`` the value that it splits at. Of a host's node the
+guest has the column's anonymous name and ``split_id``, the number under which that host finds the rest; a host has only
+these rules, in ``data.splits``. ``missing_dir`` is 1 where missing values go left. Feature importance counts a column's
+splits and adds up their gains; a host knows no gains.
 """
 
 from __future__ import annotations

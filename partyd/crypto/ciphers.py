@@ -350,7 +350,7 @@ class Ciphertexts:
         if version != VERSION:
             raise BadValue(f"ciphertext vector of version {version}; this side reads {VERSION}: update the older side")
         size = len(data) - HEADER.size
-        if count > MAX_COUNT or (size % count or size // count > MAX_WIDTH if count else size):
+        if count > MAX_COUNT or (size % count or not 0 < size // count <= MAX_WIDTH if count else size):
             raise BadValue(f"the vector says it holds {count} ciphertexts but comes in {len(data)} bytes; refuse it")
         if abs(exponent) > MAX_EXPONENT:
             raise BadValue(f"the vector's exponent {exponent} is beyond {MAX_EXPONENT}; refuse it")

@@ -3,8 +3,8 @@
 Derivation. Paillier hides integers modulo n. We write a real vector v as integers m and one exponent e, v = m * 2^e,
 with m the rounding of v * 2^-e half to even, so that the error is at most 2^(e-1) for every element; integers are
 exact for e <= 0. The exponent is not encrypted. It would tell the size of the numbers if it were chosen from them
-(`phe` does so by default), so it is chosen by the protocol: the default e = -40 resolves 1e-12. Base 2 is `phe`'s
-base 16 where 4 divides e.
+(`phe` does so by default), so it is chosen by the protocol: the default e = -40 resolves 1e-12, and whoever encrypts
+or adds may name another, down to -4096. Base 2 is `phe`'s base 16 where 4 divides e.
 
 Signs: m >= 0 stands as m, m < 0 as n + m. A number below n/3 is positive, above 2n/3 negative; the third between is
 never produced, as in `phe`, so a sum that went wrong by less than n/3 is noticed at decryption.

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import phe
@@ -23,6 +24,9 @@ from partyd.crypto.encoding import EXPONENT, MAGNITUDE, MATRIX_EXPONENT
 from partyd.crypto.multiexp import product_of
 from partyd.crypto.prg import Prg
 from partyd.errors import CryptoError
+
+if TYPE_CHECKING:
+    from partyd.crypto.paillier import PublicKey
 
 
 class CipherMatrix:
@@ -176,6 +180,15 @@ class CipherMatrix:
     def to_phe(self) -> list[list[phe.EncryptedNumber]]:
         """Return the rows as lists of `phe` objects."""
         return [row.to_phe() for row in self]
+
+    @classmethod
+    def from_phe(cls, key: PublicKey, rows: Sequence[Sequence[phe.EncryptedNumber]], magnitude: float) -> CipherMatrix:
+        """Return rows of `phe` numbers, all within ``magnitude``, at their finest exponent."""
+        widths = {len(row) for row in rows}
+        if len(widths) > 1:
+            raise CryptoError(f"rows of {sorted(widths)} numbers are no matrix; make them equally long")
+        vector = CipherVector.from_phe(key, [number for row in rows for number in row], magnitude)
+        return cls(vector, (len(rows), max(widths, default=0)))
 
     # -- inside ---------------------------------------------------------------------------
 

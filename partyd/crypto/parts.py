@@ -98,10 +98,10 @@ def key_to_bytes(key: Key) -> bytes:
 @lru_cache(maxsize=4)
 def key_from_bytes(data: bytes) -> Key:
     """Read what ``key_to_bytes`` wrote, once: the tables of a key stay with it."""
-    version, secret, mode, bits = KEY_HEAD.unpack_from(data)
+    version, secret, mode, bits = KEY_HEAD.unpack(data[: KEY_HEAD.size].ljust(KEY_HEAD.size, b"\0"))
     body = data[KEY_HEAD.size :]
     size = -(-bits // 16) if secret else -(-bits // 8)
-    if version != VERSION or len(body) != size * (1 + secret):
+    if version != VERSION or not size or len(body) != size * (1 + secret):
         raise LocalProtocolError("a process of the pool was given a key in another form than its own version's")
     numbers = [int.from_bytes(body[i : i + size], "big") for i in range(0, len(body), size)]
     return PrivateKey(numbers[0], numbers[1], MODES[mode]) if secret else PublicKey(numbers[0], MODES[mode])
@@ -139,7 +139,7 @@ def asked(what: int, count: int, detail: int, *bodies: bytes) -> bytes:
 
 def _opened(what: int, partition: bytes) -> tuple[int, int, bytes]:
     """Return count, detail and body; raises LocalProtocolError for a partition of another function."""
-    found, count, detail = HEAD.unpack_from(partition)
+    found, count, detail = HEAD.unpack(partition[: HEAD.size].ljust(HEAD.size, b"\0"))
     if found != what:
         raise LocalProtocolError(f"a partition asks for part {found}, this is {what}")
     return count, detail, partition[HEAD.size :]
@@ -168,6 +168,8 @@ def _ciphertexts(key: PublicKey, body: bytes, count: int, exponent: int = 0, bou
 def encrypt_part(shared: bytes, partition: bytes) -> bytes:
     """Encrypt: the header's second number is the width of an integer; then integers, then random bytes."""
     count, width, body = _opened(ENCRYPT, partition)
+    if not width:
+        raise LocalProtocolError("a partition has integers of no width")
     key, (integers, draws) = key_from_bytes(shared), _cut(body, count * width)
     encoded = Encoded(signed_read(integers, width), 0, 0)
     vector = encrypted(public_of(key), encoded, _obfuscators(key, count, draws))
@@ -235,9 +237,9 @@ def histograms_part(shared: bytes, partition: bytes) -> bytes:
     prepared = _prepared(shared)
     numbers, bins = _cut(body, rows * BIN_TYPE.itemsize)
     chosen = np.frombuffer(numbers, BIN_TYPE).astype(np.intp)
-    features = len(bins) // (BIN_TYPE.itemsize * max(rows, 1))
-    table = np.full((len(prepared), features), -1, np.int32)
-    table[chosen] = np.frombuffer(bins, BIN_TYPE).reshape(rows, features)
+    codes = _bins(bins, rows)
+    table = np.full((len(prepared), codes.shape[1]), -1, np.int32)
+    table[chosen] = codes
     found = histograms(prepared, table, n_bins, chosen)
     return written(found.vector.raw(), found.vector.key.ciphertext_bytes)
 
@@ -250,7 +252,7 @@ def sums_part(shared: bytes, partition: bytes) -> bytes:
     n_bins, rows, body = _opened(SUMS, partition)
     key = public_of(key_from_bytes(shared))
     ciphertexts, bins = _cut(body, rows * key.ciphertext_bytes)
-    found = histograms(_ciphertexts(key, ciphertexts, rows), np.frombuffer(bins, BIN_TYPE).reshape(rows, -1), n_bins)
+    found = histograms(_ciphertexts(key, ciphertexts, rows), _bins(bins, rows), n_bins)
     return written(found.vector.raw(), key.ciphertext_bytes)
 
 
@@ -259,6 +261,13 @@ def _obfuscators(key: Key, count: int, draws: bytes) -> list[mpz]:
     made = key.obfuscators(count, stream)
     _insist_on_the_end(stream.rest)
     return made
+
+
+def _bins(body: bytes, rows: int) -> NDArray[np.int32]:
+    """Return the bins of ``rows`` rows, of as many features as there are."""
+    if not rows or len(body) % (BIN_TYPE.itemsize * rows):
+        raise LocalProtocolError(f"{len(body)} bytes are not the bins of {rows} rows")
+    return np.frombuffer(body, BIN_TYPE).astype(np.int32).reshape(rows, -1)
 
 
 def _insist_on_the_end(rest: bytes) -> None:

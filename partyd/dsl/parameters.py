@@ -92,11 +92,21 @@ def _criterion(value: object, out: JsonObject) -> str:
 
 
 def _objective(value: object, out: JsonObject) -> str:
-    names = {"cross_entropy": "binary:bce", "lse": "regression:l2"}
+    names = {"cross_entropy": "binary:bce", "lse": "regression:l2", "lae": "regression:l1"}
+    names |= {name: f"regression:{name}" for name in ("huber", "fair", "log_cosh", "tweedie")}
     if isinstance(value, str) and value.lower() in names:
         out["objective"] = names[value.lower()]
         return ""
     return "this loss has no counterpart; the component's own objective is used, and the trees differ"
+
+
+def _shape(value: object, out: JsonObject) -> str:
+    if value is None or value == []:
+        return ""
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], int | float):
+        out["objective_shape"] = float(value[0])
+        return ""
+    return "one number is expected; the loss takes its own"
 
 
 def _filters(value: object, out: JsonObject) -> str:
@@ -347,7 +357,7 @@ SELECTION: Mapping[str, Rule] = {
 BOOSTING: Mapping[str, Rule] = {
     **{name: To((name,)) for name in ("num_trees", "learning_rate", "complete_secure", "top_rate", "other_rate")},
     "task_type": To(("objective",), {"classification": "binary:bce", "regression": "regression:l2"}),
-    "objective_param": Inside({"objective": By(_objective), "params": Left("the loss has no parameters", (None, []))}),
+    "objective_param": Inside({"objective": By(_objective), "params": By(_shape)}),
     "tree_param": Inside(
         {
             **{
@@ -366,20 +376,18 @@ BOOSTING: Mapping[str, Rule] = {
     "bin_num": To(("max_bin",)),
     "run_goss": To(("goss",)),
     "cipher_compress": To(("split_info_pack",)),
-    "subsample_feature_rate": Left("every tree looks at every column", (1, 1.0, None)),
-    "n_iter_no_change": Left("every tree is grown", (True, False, None)),
-    "tol": Left("every tree is grown"),
+    **{name: To((name,)) for name in ("subsample_feature_rate", "n_iter_no_change", "tol", "early_stopping_rounds")},
     "random_seed": Left(SAME_RESULT, (100, None)),
-    "use_missing": Left("a missing value is not a branch of its own"),
-    "zero_as_missing": Left("zero is a number like others"),
-    "boosting_strategy": Left("all parties grow every tree together", ("std", None)),
+    **{name: To((name,)) for name in ("use_missing", "zero_as_missing", "boosting_strategy", "tree_num_per_party")},
+    **{name: To((name,)) for name in ("guest_depth", "host_depth")},
+    "work_mode": To(("boosting_strategy",)),
     "multi_mode": Left("a class of its own has its own trees", ("single_output", None)),
-    "EINI_inference": Left("prediction walks the trees from party to party; " + SAME_RESULT),
+    "EINI_inference": Left("prediction never tells hosts a row's path; " + SAME_RESULT),
     "sparse_optimization": Left(SAME_RESULT),
     "new_ver": Left(SAME_RESULT, (True, False, None)),
     "binning_error": Left(SAME_RESULT),
     "cipher_compress_error": Left(SAME_RESULT),
-    **{name: TRAINING[name] for name in ("validation_freqs", "early_stopping_rounds", "metrics")},
+    **{name: TRAINING[name] for name in ("validation_freqs", "metrics")},
     **{name: TRAINING[name] for name in ("use_first_metric_only", "callback_param", "predict_param")},
     **ENCRYPTION,
     **CROSS_VALIDATION,
@@ -389,6 +397,7 @@ BOOSTING_DEFAULTS: Mapping[str, object] = {
     "num_trees": 5,
     "learning_rate": 0.3,
     "bin_num": 32,
+    "n_iter_no_change": True,
     "tree_param": {"max_depth": 3, "criterion_params": [0.1, 0], "min_impurity_split": 1e-3},
 }
 CORRELATION: Mapping[str, Rule] = {

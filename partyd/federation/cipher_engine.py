@@ -184,7 +184,7 @@ class CipherEngine:
         features = bins.shape[1] if bins.ndim == 2 else 0
         if features < 2 or not self._elsewhere(len(chosen) * features * work.product_s(key) / 2):
             return histograms(vector, bins, n_bins, rows)
-        codes = checked_bins(bins, len(vector), n_bins)[chosen]
+        codes = checked_bins(bins, len(vector), n_bins, chosen)
         bound = vector.bound * max(len(chosen), 1)
         key.insist_on_room(bound)
         small = len(vector) * key.ciphertext_bytes <= SHARED_BYTES
@@ -258,7 +258,7 @@ class CipherEngine:
         return [] if pool is None else pool.take(count)
 
     def _elsewhere(self, seconds: float) -> bool:
-        return self._engine.parallelism > 1 and seconds >= WORTH_S
+        return self._engine.parallelism > 1 and 0 < seconds >= WORTH_S
 
     def _obfuscates_elsewhere(self, key: Key, count: int) -> bool:
         """Return whether so many obfuscators are better made by several processes, their tables counted."""

@@ -30,5 +30,7 @@ class WorkOrder(BaseModel):
     """By ``namespace/name``: the folders of this party's tables that the task names."""
     outputs: str
     limits: Limits = Limits()
+    contract: str = ""
+    """The SHA-256 of the contract that this party has signed, in hex."""
     cores: int = 0
     """How many processes may compute at a time; 0 for as many as there are processors."""

@@ -164,6 +164,7 @@ class TaskRunner:
             tables={str(name): str(folder) for name, folder in folders.items()},
             outputs=str(self.folder(record.job, task)),
             limits=record.limits,
+            contract=record.contract,
             cores=min(asked, record.slot.cores or processors, processors),
         )
 

@@ -26,6 +26,7 @@ from partyd.errors import BelowFloor, DataError, LocalProtocolError, PartydError
 from partyd.federation.costs import Costs
 from partyd.federation.driver import Driver
 from partyd.federation.party import Party
+from partyd.jobs.lineage import write_lineage
 from partyd.jobs.order import WorkOrder
 from partyd.jobs.pipe import Pipe, first_frame
 from partyd.types import MessageId
@@ -214,6 +215,7 @@ async def _run_with(order: WorkOrder, door: Door, reporter: PipeReporter, pool: 
     )
     first_at = time.time()
     await component.run(context)
+    await asyncio.to_thread(write_lineage, order, component)
     return first_at, time.time(), costs.summary()
 
 
@@ -225,7 +227,7 @@ def parallelism(order: WorkOrder) -> int:
 
 def pin_of_order(order: WorkOrder) -> bytes:
     """Return the digest of what the attempt's randomness may be used with: code, parameters, parties, inputs."""
-    told = order.model_dump_json(exclude={"outputs", "cores"})
+    told = order.model_dump_json(exclude={"outputs", "cores", "contract"})
     digest = hashlib.sha256(f"{__version__}/{told}".encode())
     for _, paths in sorted(order.inputs.items()):
         for path in map(Path, paths):

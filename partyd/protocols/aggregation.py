@@ -1,8 +1,9 @@
 """The messages of secure aggregation (`partyd.protocols.secure_aggregation`), and each side's part of a round.
 
 The algorithm's ``start`` comes first, once. Where parties may drop out, one aggregation is two rounds of the driver,
-for what the arbiter decides must be checkpointed before anybody hears of it: after a crash it must not decide otherwise.
-Where it waits for everybody there is nothing to decide: one round of the driver, without ``Survivors`` and ``Witness``.
+for what the arbiter decides must be checkpointed before anybody hears of it: after a crash it must not decide
+otherwise. Where it waits for everybody there is nothing to decide, and one round of the driver holds both halves,
+without ``Survivors`` and ``Witness``.
 
 =============  ===========================================================  ==========================================
 in             members (guest and hosts)                                    the arbiter

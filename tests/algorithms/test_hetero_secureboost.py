@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import struct
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +13,25 @@ import pytest
 from numpy.typing import NDArray
 
 from partyd.algorithms.hetero_secureboost import hetero_secureboost
-from partyd.algorithms.secureboost_messages import GuestRows, GuestState, HostRows
+from partyd.algorithms.metrics import auc
+from partyd.algorithms.secureboost_gradients import LEFT_OUT
+from partyd.algorithms.secureboost_messages import (
+    ChosenSplits,
+    EncryptedSides,
+    GuestRows,
+    GuestState,
+    HostKey,
+    HostRows,
+    MaskedSums,
+    OpenedSums,
+    Plan,
+    Sides,
+)
 from partyd.algorithms.secureboost_parameters import SecureBoostParams
+from partyd.algorithms.secureboost_sums import Packing, Spool
 from partyd.algorithms.secureboost_trees import Tree
+from partyd.crypto.paillier import PublicKey
+from partyd.errors import DataError, TaskFailed
 from partyd.federation.simulate import Run, simulate
 from partyd.types import GUEST, HOST, Address
 from tests.algorithms.pooled_trees import pooled
@@ -95,3 +114,175 @@ def test_trees_are_those_of_the_pooled_columns(case: str, hosts: int) -> None:
     assert splits(run) == expected.splits
     assert leaves(run) == expected.leaves
     np.testing.assert_allclose(run.states[G].scores, expected.scores, atol=1e-9)
+
+
+def test_hosts_receive_masked_sums_and_their_own_nodes_alone() -> None:
+    x, y = rows()
+    run = train(params(), x, y)
+    assert run.transcript.kinds(to=HOST) == {Plan, MaskedSums, ChosenSplits}
+    assert run.transcript.kinds(to=GUEST) == {HostKey, EncryptedSides, OpenedSums, Sides}
+    trees = [Tree.from_bytes(data) for data in run.states[G].trees]
+    mine = [node for tree in trees for node in tree.nodes if node.owner == str(H1)]
+    told = [split for message in run.transcript.messages(ChosenSplits) for split in message.splits]
+    assert sorted(node.rows for node in mine) == sorted(int(np.unpackbits(split.rows).sum()) for split in told)
+    assert len(told) == len(run.states[H1].records) < sum(not n.is_leaf for tree in trees for n in tree.nodes)
+
+
+def test_what_hosts_open_looks_uniform_whatever_the_labels_are() -> None:
+    x, y = rows()
+    p = params(num_trees=1, max_depth=1)
+    for labels in (y, 1 - y):
+        opened = train(p, x, labels).transcript.messages(OpenedSums)[0]
+        tops = [value.bit_length() for value in opened.values]
+        packing = Packing.of(PublicKey((1 << 512) - 569), len(x), p.gradient_bits, 0)
+        assert max(tops) in (packing.masked_bits - 1, packing.masked_bits)
+
+
+def test_split_values_stay_at_the_host() -> None:
+    x, y = rows()
+    run = train(params(), x, y)
+    thresholds = {record.threshold for record in run.states[H1].records}
+    sent = b"".join(one.body for one in run.transcript.select(by=HOST))
+    assert thresholds
+    assert not any(struct.pack(order, value) in sent for value in thresholds for order in ("<d", ">d"))
+    guest_nodes = [n for data in run.states[G].trees for n in Tree.from_bytes(data).nodes if n.owner == str(H1)]
+    assert {node.threshold for node in guest_nodes} == {0.0}
+
+
+def owners(run: Run) -> list[set[str]]:
+    """Who splits each tree."""
+    trees = [Tree.from_bytes(data) for data in run.states[G].trees]
+    return [{node.owner for node in tree.nodes if not node.is_leaf} for tree in trees]
+
+
+def test_the_first_trees_may_be_the_guests_alone() -> None:
+    x, y = rows()
+    found = owners(train(params(complete_secure=2, num_trees=3), x, y))
+    assert found[:2] == [{str(G)}, {str(G)}]
+    assert str(H1) in found[2]
+
+
+def test_in_mix_mode_parties_take_turns() -> None:
+    x, y = rows()
+    p = params(boosting_strategy="mix", tree_num_per_party=1, num_trees=4)
+    assert owners(train(p, x, y, hosts=2)) == [{str(G)}, {str(H1)}, {str(H2)}, {str(G)}]
+
+
+def test_in_layered_mode_hosts_split_first_and_the_guest_below() -> None:
+    x, y = rows()
+    run = train(params(boosting_strategy="layered", host_depth=1, guest_depth=2, num_trees=2), x, y)
+    for data in run.states[G].trees:
+        nodes = Tree.from_bytes(data).nodes
+        assert nodes[0].owner == str(H1)
+        assert {n.owner for n in nodes if n.depth > 0 and not n.is_leaf} == {str(G)}
+        assert max(n.depth for n in nodes) == 3
+
+
+def test_classes_grow_a_tree_each_round() -> None:
+    x, y = rows(count=150)
+    classes = y + (x[:, 3] > 0.4)
+    p = params(objective="multi:ce", num_class=3, num_trees=2)
+    run, expected = train(p, x, classes), pooled(p, x, classes)
+    assert splits(run) == expected.splits
+    np.testing.assert_allclose(run.states[G].scores, expected.scores, atol=1e-9)
+
+
+@pytest.mark.parametrize("objective", ["l2", "l1", "huber", "fair", "log_cosh", "tweedie"])
+def test_regressions_are_those_of_the_pooled_columns(objective: str) -> None:
+    x, y = rows(count=80)
+    target = np.exp(x[:, 0] + 0.5 * x[:, 3]) if objective == "tweedie" else 10 * x[:, 0] + 5 * x[:, 3] + y
+    p = params(objective=f"regression:{objective}", num_trees=2, max_depth=2)
+    run, expected = train(p, x, target), pooled(p, x, target)
+    assert splits(run) == expected.splits
+    np.testing.assert_allclose(run.states[G].scores, expected.scores, rtol=1e-9)
+    assert run.states[G].losses[1] < run.states[G].losses[0]
+
+
+def test_weights_count() -> None:
+    x, y = rows()
+    weight = np.where(y == 1, 3.0, 0.5)
+    p = params(num_trees=2)
+    run, expected = train(p, x, y, weight=weight), pooled(p, x, y, weight)
+    assert splits(run) == expected.splits
+    assert splits(run) != splits(train(p, x, y))
+
+
+def test_sampling_by_gradient_looks_at_fewer_rows_and_still_learns() -> None:
+    x, y = rows(count=200)
+    run = train(params(goss=True, top_rate=0.3, other_rate=0.2, num_trees=6), x, y)
+    assert auc(y, run.states[G].scores[:, 0]) > 0.9
+    assert int((run.states[G].codes != LEFT_OUT).sum()) == 60 + 40
+
+
+def test_trees_of_some_columns_use_no_others() -> None:
+    x, y = rows()
+    run = train(params(subsample_feature_rate=0.25, num_trees=5), x, y)
+    for number, tree in enumerate(splits(run)):
+        used = {column for column, *_ in tree}
+        assert len(used & {0, 1}) <= 1, number
+        assert len(used - {0, 1}) <= 1, number
+
+
+def test_training_stops_when_held_out_rows_stop_improving_and_keeps_the_best_trees() -> None:
+    x, y = rows(count=200)
+    held = {"held_out": x[150:, :2], "held_y": 1 - y[150:]}  # the better the fit, the worse this gets
+    p = params(num_trees=8, early_stopping_rounds=2)
+    guest = GuestRows(x[:150, :2], y=y[:150], **held)
+    run = asyncio.run(simulate(hetero_secureboost, p, {G: guest, H1: HostRows(x[:150, 2:], x[150:, 2:])}))
+    state: GuestState = run.states[G]
+    assert len(state.judged) < 8
+    assert len(state.trees) == state.best + 1
+    assert state.judged[state.best] == max(state.judged)
+    assert state.held_scores.shape == (50, 1)
+
+
+def test_training_ends_when_the_loss_settles() -> None:
+    x, y = rows()
+    run = train(params(num_trees=9, n_iter_no_change=True, tol=0.2), x, y)
+    assert len(run.states[G].trees) == 2
+
+
+def test_the_same_seed_gives_the_same_trees() -> None:
+    x, y = rows()
+    one, two = (train(params(), x, y).states[G].trees for _ in range(2))
+    assert one == two
+
+
+@pytest.mark.parametrize(
+    ("y", "changes", "match"),
+    [
+        (np.array([0.0, 2.0] * 60), {}, "labels 0 and 1"),
+        (np.array([0.0, 5.0] * 60), {"objective": "multi:ce", "num_class": 3}, "num_class"),
+        (np.array([-1.0, 5.0] * 60), {"objective": "regression:tweedie"}, "not negative"),
+        (np.array([0.0, np.nan] * 60), {}, "no label"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(y: Vector, changes: dict[str, Any], match: str) -> None:
+    x, _ = rows()
+    with pytest.raises(ExceptionGroup) as caught:
+        train(params(**changes), x, y)
+    (error,) = caught.value.exceptions
+    assert isinstance(error, DataError)
+    assert re.search(match, str(error))
+
+
+def test_missing_values_are_refused_where_they_are_not_welcome() -> None:
+    x, y = rows(missing=True)
+    with pytest.raises(ExceptionGroup) as caught:
+        train(params(use_missing=False), x, y)
+    assert caught.value.subgroup(DataError) is not None
+
+
+def test_a_lost_spool_says_what_to_do() -> None:
+    with pytest.raises(TaskFailed, match="run the task again"):
+        Spool().rows("sides-1", (2, 1, 8))
+
+
+def test_the_spool_is_the_same_on_disk(tmp_path: Path) -> None:
+    for spool in (Spool(), Spool(tmp_path / "working")):
+        spool.put("a", 8, b"cdefghij")
+        spool.put("a", 0, b"01234567")
+        assert spool.rows("a", (2, 1, 8)).tobytes() == b"01234567cdefghij"
+        spool.clear()
+        spool.clear()
+    assert not (tmp_path / "working").exists()

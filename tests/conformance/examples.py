@@ -11,11 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
+from partyd.algorithms.binning_parameters import LabelSumsParams
 from partyd.algorithms.class_count import ClassCountParams
 from partyd.algorithms.cross_correlation import Columns, CrossCorrelationParams
 from partyd.algorithms.data_split import DataSplitParams, Splittable
 from partyd.algorithms.homo_lr_parameters import HomoLrParams
 from partyd.algorithms.homo_lr_rows import HomoRows
+from partyd.algorithms.label_sums import GuestLabels, HostBins
 from partyd.algorithms.linear_score import LinearScoreParams, Scored
 from partyd.algorithms.lr_parameters import CoordinatedLrParams
 from partyd.algorithms.lr_rows import Labelled
@@ -65,6 +67,23 @@ def cross_correlation() -> Example:
         InsecureCorrelationParams(),
         {G: Columns(x[:, :2], ("g0", "g1")), H1: Columns(x[:, 2:4], ("a0", "a1")), H2: Columns(x[:, 4:], ("b0",))},
     )
+
+
+class InsecureSumsParams(LabelSumsParams):
+    """The same."""
+
+    @property
+    def key_bits(self) -> int:
+        return 512
+
+
+def label_sums() -> Example:
+    random = np.random.default_rng(7)
+    labels, codes = GuestLabels(random.integers(0, 2, 20), 1), random.integers(0, 4, (20, 3)).astype(np.int16)
+    names, bins = ("h0", "h1", "h2"), np.array([3, 3, 3])
+    params = InsecureSumsParams(n_bins=2, host_woe=True, host_woe_rows=4, host_woe_events=1, block_rows=8)
+    other = HostBins(("o0",), codes[:, :1], np.array([3]), wants_woe=True)
+    return Example(params, {G: labels, H1: HostBins(names, codes, bins, joins=2), H2: other})
 
 
 def secure_sum() -> Example:
@@ -197,6 +216,7 @@ EXAMPLES: Mapping[str, Callable[[], Example]] = {
     "sample": sample,
     "row_repeats": row_repeats,
     "class_count": class_count,
+    "label_sums": label_sums,
     "homo_lr": homo_lr,
     "hetero_secureboost": hetero_secureboost,
     "secureboost_score": secureboost_score,

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
-from functools import cache
+import random
 
 import gmpy2
 import pytest
-from gmpy2 import mpz
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from partyd.crypto import keycheck
 from partyd.crypto.keycheck import (
@@ -19,65 +20,61 @@ from partyd.crypto.keycheck import (
     verify,
 )
 from partyd.crypto.paillier import PublicKey
-from partyd.crypto.prg import Prg
 from partyd.errors import CryptoError
-
-
-def prime(bits: int, label: str) -> int:
-    (drawn,) = Prg(bytes(32), "prime", label).integers(bits, 1)
-    return int(gmpy2.next_prime(mpz(drawn) | (3 << (bits - 2))))
-
-
-@cache
-def bad_moduli() -> dict[str, int]:
-    """Moduli of (about) 2048 bits, each with one fault."""
-    p, q = prime(1024, "p"), prime(1024, "q")
-    bad = {
-        "zero": 0,
-        "one": 1,
-        "negative": -p * q,
-        "all ones": (1 << 2048) - 1,
-        "power of two": 1 << 2047,
-        "prime": prime(2048, "n"),
-        "square": p * p,
-        "one bit short": prime(1024, "p") * prime(1023, "s"),
-        "one bit long": p * q << 1,
-        "1024 bits": prime(512, "p") * prime(512, "q"),
-        "close factors": p * int(gmpy2.next_prime(p)),
-        "close factors, next": p * int(gmpy2.next_prime(gmpy2.next_prime(p))),
-    }
-    bad |= {f"even {i}": (p * q + 1) ^ (i << 64) for i in range(8)}
-    for small in (3, 5, 7, 11, 101, 257, 65537, 786433, 1048573):
-        bits = 2048 - small.bit_length()
-        candidate = small * prime(bits, f"small {small}")
-        bad[f"factor {small}"] = candidate if candidate.bit_length() == 2048 else candidate + (small << 2040)
-    for power in (2, 4, 8, 16, 32):
-        bad[f"power {power}"] = prime(2048 // power, f"power {power}") ** power
-    for steps in range(4):
-        smooth, drawn = 1, iter(Prg(bytes([steps] * 32)).integers(18, 500))
-        while smooth.bit_length() < 2048:
-            smooth *= int(gmpy2.next_prime(next(drawn)))
-        bad[f"smooth {steps}"] = smooth >> (smooth.bit_length() - 2048) | 1
-    return bad
+from tests.crypto.bad_keys import bad_keys, bad_moduli, good_modulus, packed, prime
 
 
 @pytest.mark.parametrize("name", sorted(bad_moduli()))
 def test_every_bad_modulus_is_refused(name):
-    with pytest.raises(CryptoError, match=r"refuse|floor"):
+    with pytest.raises(CryptoError, match="refuse"):
         check_modulus(bad_moduli()[name])
 
 
-@pytest.mark.parametrize("name", sorted(bad_moduli()))
+@pytest.mark.parametrize("name", sorted(bad_keys()))
 def test_no_bad_key_is_read(name):
-    n = bad_moduli()[name]
-    size = max(256, -(-n.bit_length() // 8))
-    data = keycheck.HEADER.pack(1, 2048) + (n % (1 << 8 * size)).to_bytes(size, "big") + bytes(255) + b"\x02"
+    key = bad_keys()[name]
+    with pytest.raises(CryptoError, match=r"refuse|ask the peer"):
+        public_from_bytes(key.data, key.bits)
+
+
+def test_the_corpus_is_large_and_no_key_is_in_it_twice():
+    assert len({(key.data, key.bits) for key in bad_keys().values()}) >= 250
+    assert len(set(bad_moduli().values())) == len(bad_moduli()) >= 120
+
+
+@pytest.mark.parametrize(
+    ("faults", "reason"),
+    [
+        (("even", "twice", "power of two"), "even"),
+        (("prime",), "is a prime"),
+        (("small", "two small", "smooth", "all ones"), "factor below"),
+        (("power 2", "power 3", "power 5", "power 11", "power 64"), "perfect power"),
+        (("close",), "too close"),
+        (("zero", "one", "negative", "2047", "2046", "1024", "8 bits"), "were agreed"),
+    ],
+)
+def test_each_fault_is_called_by_its_name(faults, reason):
+    """A corpus whose keys all fell at the first check would say little about the others."""
+    found = [n for name, n in bad_moduli().items() if name.startswith(faults)]
+    assert len(found) >= 2
+    for n in found:
+        with pytest.raises(CryptoError, match=reason):
+            check_modulus(n)
+
+
+def test_the_good_modulus_of_the_corpus_is_good():
+    check_modulus(good_modulus())
+    key = PublicKey(good_modulus())
+    assert public_from_bytes(packed(good_modulus(), int(key.h))) == key
+
+
+def test_the_insecure_flag_lifts_the_floor_and_nothing_else(insecure_key):
+    p = int(insecure_key.p)
+    for n in (p * p, int(insecure_key.public.n) + 1, 3 * int(insecure_key.public.n), p):
+        with pytest.raises(CryptoError, match="refuse"):
+            check_modulus(n, n.bit_length(), insecure_for_tests=True)
     with pytest.raises(CryptoError):
-        public_from_bytes(data)
-
-
-def test_the_corpus_has_some_dozens():
-    assert len(bad_moduli()) >= 36
+        public_from_bytes(public_to_bytes(insecure_key.public), insecure_for_tests=True)
 
 
 def test_a_good_key_passes_and_travels(full_size_key):
@@ -149,6 +146,53 @@ def test_a_proof_holds_for_its_context_alone(insecure_key, other_insecure_key):
     ):
         with pytest.raises(CryptoError, match="refuse"):
             verify(key, shown, context)
+
+
+def forgeries(proof: bytes, n: int, size: int, rng: random.Random) -> list[bytes]:
+    """Return proofs that differ from a good one in one root."""
+    roots = [proof[i : i + size] for i in range(0, len(proof), size)]
+    forged = []
+    for i, root in enumerate(roots):
+        r = int.from_bytes(root, "big")
+        others = [0, 1, n - 1, n, n - r, r * r % n, pow(r, -1, n), r * 2 % n, r ^ 1 << rng.randrange(n.bit_length())]
+        others += [r + n] if (r + n).bit_length() <= 8 * size else []
+        replaced = [number.to_bytes(size, "big") for number in others] + [roots[i - 1], root[::-1]]
+        forged += [b"".join([*roots[:i], other, *roots[i + 1 :]]) for other in replaced]
+    return forged
+
+
+def test_a_proof_with_one_wrong_root_is_refused(insecure_key):
+    key, proof = insecure_key.public, prove(insecure_key, b"job")
+    forged = forgeries(proof, int(key.n), 64, random.Random(1))
+    assert len(forged) >= 120
+    for bad in forged:
+        with pytest.raises(CryptoError, match="refuse"):
+            verify(key, bad, b"job")
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_mutated_proofs_are_refused(insecure_key, data):
+    proof = prove(insecure_key, b"job")
+    mutated = bytearray(proof)
+    for at in data.draw(st.lists(st.integers(0, len(proof) - 1), min_size=1, max_size=3, unique=True)):
+        mutated[at] ^= data.draw(st.integers(1, 255))
+    cut = data.draw(st.sampled_from([len(proof), len(proof) - 1, 64, 0]))
+    bad = bytes(mutated[:cut]) + data.draw(st.sampled_from([b"", b"\0", bytes(64)])) * (cut < len(proof))
+    with pytest.raises(CryptoError, match="refuse"):
+        verify(insecure_key.public, bad, b"job")
+
+
+def test_a_key_that_is_ill_formed_has_no_proof_even_from_its_owner():
+    """The owner of n = p^2 q knows all there is to know, and yet no n-th root of nearly all challenges exists."""
+    p, q = prime(170, "square"), prime(172, "other")
+    public = PublicKey(p * p * q)
+    order = (p - 1) * p * (q - 1)
+    size = -(-public.bits // 8)
+    challenges = keycheck._challenges(public, b"x")
+    best = [pow(int(c), int(gmpy2.invert(public.n, order // p)), int(public.n)) for c in challenges]
+    with pytest.raises(CryptoError, match="does not hold"):
+        verify(public, b"".join(root.to_bytes(size, "big") for root in best), b"x")
 
 
 def test_the_full_size_proof(full_size_key):

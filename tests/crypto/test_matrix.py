@@ -100,6 +100,15 @@ def test_sums_and_differences(insecure_key, data, left):
 
 @quick
 @given(tables())
+def test_phe_rows_come_back(insecure_key, table):
+    c = sealed(insecure_key, table)
+    back = CipherMatrix.from_phe(insecure_key.public, c.to_phe(), 2.0**32)
+    assert found(insecure_key, back) == found(insecure_key, c)
+    assert back.shape == (c.shape if len(table) else (0, 0))
+
+
+@quick
+@given(tables())
 def test_sums_along_each_axis(insecure_key, table):
     c, (rows, columns) = sealed(insecure_key, table), table.shape
     numbers = c.to_phe()
@@ -243,6 +252,7 @@ def test_misfits_are_refused(insecure_key, other_insecure_key):
         lambda: join([c, c.T]),
         lambda: join([c], axis=2),
         lambda: join([c, foreign]),
+        lambda: CipherMatrix.from_phe(insecure_key.public, [[], c.row(0).to_phe()], 1.0),
     ):
         with pytest.raises(CryptoError):
             call()

@@ -25,16 +25,19 @@ SCALAR = bytes(range(32))
 
 
 def with_pool(work: Callable[[Pool], Any], parallelism: int = 2) -> Any:
+    pids: list[int] = []
+
     async def run() -> Any:
         pool = Pool(parallelism)
         try:
             return await work(pool)
         finally:
-            children = pool._children
+            pids.extend(child.process.pid for child in pool._children)
             await pool.close()
-            assert not any(Path(f"/proc/{child.process.pid}").exists() for child in children)
 
-    return asyncio.run(run())
+    result = asyncio.run(run())
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    return result
 
 
 def parts(count: int = 9) -> list[bytes]:
@@ -109,7 +112,7 @@ def test_a_killed_child_fails_the_map_and_another_takes_its_place() -> None:
 def test_a_map_that_was_cancelled_leaves_no_answer_for_the_next_one() -> None:
     async def work(pool: Pool) -> None:
         await pool.map(psi.blind_part, parts(3))
-        for turns in range(1, 30, 4):
+        for turns in range(1, 30, 7):
             cut_short = asyncio.create_task(pool.map(psi.blind_part, parts(6)))
             for _ in range(turns):
                 await asyncio.sleep(0)

@@ -114,6 +114,13 @@ def test_it_says_who_what_how_and_who_learns_what() -> None:
             assert len(document["algorithms"][algorithm.name]["learns"]) == len(algorithm.disclosures)
 
 
+def test_it_says_how_a_step_encrypts() -> None:
+    lines = [line.strip() for line in in_plain_words(made()) if line.strip().startswith("encryption")]
+    assert len(lines) == 1
+    assert "paillier, keys of 2048 bits but no fewer than 2048, obfuscation djn448 (secret exponents of 448" in lines[0]
+    assert json.loads(made())["tasks"]["lr_0"]["runs"][0]["parameters"]["he_param"]["obfuscation"] == "djn448"
+
+
 def test_the_highest_floors_hold_for_all() -> None:
     assert limits_in(made()) == Limits(min_rows=100, min_intersection=5, key_bits=2048)
     assert terms_in(made()) == TERMS

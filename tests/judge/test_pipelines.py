@@ -75,6 +75,16 @@ def test_homo_lr(judge: Judge) -> None:
     assert {"predict_result", "predict_score", "predict_detail", "type"} <= set(found["columns"])
 
 
+def test_hetero_secureboost(judge: Judge) -> None:
+    found = judge.pipeline("hetero_secureboost")
+    assert found["rows"] == COMMON_ROWS
+    assert 0 < found["tested"] < COMMON_ROWS
+    assert {"predict_result", "predict_score", "predict_detail", "type"} <= set(found["columns"])
+    assert set(found["detail"]) == {"0", "1"}
+    assert "auc" in str(found["judged"])
+    assert str(found["grown"]).count("'nodes'") == 3
+
+
 def test_evaluation(judge: Judge) -> None:
     found = judge.pipeline("evaluation")
     for name in ("auc", "ks", "gain", "lift", "confusion_matrix"):

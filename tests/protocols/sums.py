@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 
 import numpy as np
 from pydantic import Field
@@ -27,6 +28,14 @@ class SumParams(Params):
     patience_s: float | None = None
     threshold: int | None = None
     words: int = 2
+
+
+@dataclass(frozen=True)
+class OddRules:
+    """Data of a party that was given parameters of its own."""
+
+    data: int
+    params: SumParams
 
 
 class Total(Message, sender=ARBITER, receiver=MEMBERS):
@@ -61,11 +70,11 @@ def digest(vector: Ring) -> bytes:
     return hashlib.sha256(vector.tobytes()).digest()
 
 
-async def start_member(party: Party, params: SumParams, data: int) -> Summand:
-    setting = aggregation.setting_of(party, params.threshold)
-    subject = b"odd" if data == ODD_SUBJECT else b"sums"
-    words = params.words + (data == ODD_LENGTH)
-    return Summand(membership=await aggregation.join(party, setting, subject, words, params.patience_s))
+async def start_member(party: Party, params: SumParams, data: int | OddRules) -> Summand:
+    number, rules = (data.data, data.params) if isinstance(data, OddRules) else (data, params)
+    setting = aggregation.setting_of(party, rules.threshold)
+    subject, words = b"odd" if number == ODD_SUBJECT else b"sums", rules.words + (number == ODD_LENGTH)
+    return Summand(membership=await aggregation.join(party, setting, subject, words, rules.patience_s))
 
 
 async def start_arbiter(party: Party, params: SumParams, _data: object) -> Summing:

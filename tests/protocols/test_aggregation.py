@@ -23,7 +23,7 @@ from partyd.protocols.aggregation import (
 )
 from partyd.types import ARBITER, GUEST, HOST, Address
 from tests.protocols.silence import Silence, Stuck, run_with_silence
-from tests.protocols.sums import ODD_LENGTH, ODD_SUBJECT, ROUNDS, SumParams, Total, digest, of_round, sums
+from tests.protocols.sums import ODD_LENGTH, ODD_SUBJECT, ROUNDS, OddRules, SumParams, Total, digest, of_round, sums
 
 G, H1, H2, A = Address("10000", GUEST), Address("9999", HOST), Address("9998", HOST), Address("1", ARBITER)
 PATIENCE_S = 10.0
@@ -53,13 +53,16 @@ def insist_on_true_sums(done: Run) -> list[set[str]]:
 
 
 def test_with_everybody_there_every_sum_is_of_all() -> None:
-    for patience_s in (None, PATIENCE_S):
+    told: set[type[Message]] = {Survivors, Witness}
+    always: set[type[Message]] = {MemberKey, Participants, Total}
+    for patience_s, more in ((None, told - told), (PATIENCE_S, told)):
         done, _ = run(patience_s=patience_s)
         assert insist_on_true_sums(done) == [{str(G), str(H1), str(H2)}] * ROUNDS
-    transcript = done.transcript
-    assert transcript.kinds(to=A) == {Enrolment, MaskedVector, Opened}
-    assert transcript.kinds(to=H1) == {MemberKey, Witness, Participants, Survivors, Total}
-    assert transcript.kinds(to=H1, by=H2) == {MemberKey, Witness}
+        transcript = done.transcript
+        assert transcript.kinds(to=A) == {Enrolment, MaskedVector, Opened}
+        assert transcript.kinds(to=H1) - more == always
+        assert transcript.kinds(to=H1) >= more
+        assert transcript.kinds(to=H1, by=H2) - {MemberKey} == more - {Survivors}
 
 
 def moments() -> list[int]:
@@ -116,6 +119,14 @@ def test_a_death_of_the_arbiter_changes_no_decision(crash: int) -> None:
         assert len(told) == 1
 
 
+@pytest.mark.parametrize("crash", range(1, 30, 4))
+@pytest.mark.parametrize("who", [G, H1])
+def test_a_death_of_a_member_changes_nothing(who: Address, crash: int) -> None:
+    silent = {H2: Silence(MET + 2, 15.0)}
+    done, _ = run(silent, faults=Faults(duplicate=0.3, reorder=True, crash=(who, crash), seed=crash))
+    assert [str(H2) in names for names in insist_on_true_sums(done)] == [False, True, True]
+
+
 def test_below_the_threshold_the_arbiter_waits_and_goes_on_when_there_are_enough() -> None:
     both = {H1: Silence(MET + 2), H2: Silence(MET + 2)}
     with pytest.raises(Stuck):
@@ -147,10 +158,25 @@ def test_what_does_not_fit_together_is_refused() -> None:
         run(data=DATA | {H2: ODD_SUBJECT})
     with pytest.raises(BadValue, match=r"vectors have \[2, 3\] words"):
         run(data=DATA | {H2: ODD_LENGTH})
+    for odd in ({"patience_s": None}, {"threshold": 3}):
+        with pytest.raises(DataError, match="9998/host has another threshold"):
+            run(data=DATA | {H2: OddRules(100, SumParams.model_validate({"patience_s": PATIENCE_S} | odd))})
     with pytest.raises(TaskFailed, match="take 2 to 3"):
         run(threshold=1)
     with pytest.raises(TaskFailed, match="2 to 256 parties"):
         run(data={G: 1, A: None})
+
+
+def test_where_nobody_may_drop_out_an_arbiter_that_leaves_one_out_opens_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def without_one(message: Participants) -> Participants:
+        kept = {name: promise for name, promise in message.promises.items() if name != str(H2)}
+        return Participants(promises=kept, sealed={n: s for n, s in message.sealed.items() if n != str(H2)})
+
+    Liar(monkeypatch, A, Participants, without_one)
+    with pytest.raises(BadValue, match="goes on without 9998/host, which this job does not allow"):
+        run(patience_s=None, data=DATA)
 
 
 class Liar:
@@ -227,5 +253,5 @@ def test_two_stories_about_the_survivors_open_nothing(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(Party, "send", lying)
     with pytest.raises(BadValue, match="told other survivors"):
-        run(patience_s=None)
+        run()
     assert not opened

@@ -154,6 +154,27 @@ def test_a_second_set_of_survivors_in_one_round_is_refused() -> None:
         made.openings(NAMES[1:3], NAMES[:3])
 
 
+def test_where_nobody_may_drop_out_seeds_alone_are_opened_and_only_when_all_are_there() -> None:
+    made = new_round(4)
+    made.begin(NAMES[:4])
+    sent = made.masked(NAMES[:4], vectors())
+    openings = {name: made.members[name].open_all() for name in NAMES[:4]}
+    assert all(set(opening.seeds) == set(NAMES[:4]) and not opening.keys for opening in openings.values())
+    found = opened_sum(made.setting, 0, made.promises, NAMES[:4], plain_sum(sent, NAMES[:4]), openings)
+    np.testing.assert_array_equal(found, plain_sum(vectors(), NAMES[:4]))
+    with pytest.raises(BadValue, match="gave no share"):
+        opened_sum(made.setting, 0, made.promises, NAMES[:3], plain_sum(sent, NAMES[:3]), openings)
+    few = new_round(4)
+    few.begin(NAMES[:3])
+    with pytest.raises(BadValue, match="goes on without 9998/host"):
+        few.members[NAMES[0]].open_all()
+    told = new_round(4)
+    told.begin(NAMES[:4])
+    told.openings(NAMES[:3], NAMES[:4])
+    with pytest.raises(BadValue, match="and now that nobody has"):
+        told.members[NAMES[0]].open_all()
+
+
 @pytest.mark.parametrize(
     "survivors",
     [NAMES[:1], (NAMES[0], NAMES[0]), (NAMES[0], NAMES[4]), NAMES[:4], ()],
