@@ -56,7 +56,7 @@ class LabelSumsParams(FateParams):
     host_woe_rows: int = Field(default=50, ge=2)
     host_woe_events: int = Field(default=5, ge=1)
     he_param: HeParam = HeParam()
-    block_rows: int = Field(default=1 << 16, ge=1, le=1 << 18)
+    block_rows: int = Field(default=1 << 15, ge=1, le=1 << 18)
     """Labels that are encrypted and sent in one message."""
 
     @model_validator(mode="after")

@@ -2,7 +2,8 @@
 
 Hardy et al., "Private federated learning on vertically partitioned data via entity resolution and additively
 homomorphic encryption", arXiv:1711.10677, section 4. Party p has columns X_p and weights w_p of the same rows; scores
-are z = sum over parties of X_p w_p. A `Family` says what the residual d of a row is and what the loss, such that
+are z = sum over parties of X_p w_p. A family (`partyd.algorithms.coordinated_family`) says
+what the residual d of a row is and what the loss, such that
 
     gradient of party p = X_p^T d / n                     w_p moves along it as `partyd.algorithms.optimizers` says
 
@@ -40,14 +41,14 @@ the epoch's change of all weights together is below it).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from partyd.algorithms.arbiter_key import new_key, private_key, public_key, receive_key, send_key
+from partyd.algorithms.coordinated_family import MOST_WEIGHT, Batch, Family
 from partyd.algorithms.coordinated_messages import (
     ArbiterState,
     DecryptedGradient,
@@ -74,66 +75,9 @@ from partyd.types import ARBITER, GUEST, HOST, Role
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 P = TypeVar("P", bound=CoordinatedParams)
-MOST_WEIGHT = 1024.0
-"""How heavy a row may be."""
 MAX_BATCHES = 1 << 20
 SUMS = 4
 """About how many sums, packed, a party re-randomises in a batch beside its rows."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """The guest's rows of one batch: features with the intercept's ones, labels, the guest's own part of the scores."""
-
-    x: Matrix
-    y: Vector
-    own: Vector
-    weight: Vector | None = None
-    exposure: Vector | None = None
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-
-class Family(Protocol):
-    """What tells one model from another: its residual and its loss."""
-
-    @property
-    def name(self) -> str:
-        """The algorithm's name; the arbiter's key is proved for it."""
-
-    @property
-    def encryptions(self) -> int:
-        """How many ciphertexts a party makes for each row, at most."""
-
-    def insist_on(self, data: Labelled) -> None:
-        """Raise DataError for rows that the model cannot be trained on."""
-
-    async def forward(self, party: Party, key: PublicKey, own: Vector) -> None:
-        """Send, as a host, what the guest needs of the scores of a batch."""
-
-    async def residual(self, party: Party, key: PublicKey, rows: Batch) -> CipherVector:
-        """Return, at the guest, [[d]] of a batch."""
-
-    def residual_form(self, hosts: int, *, weighted: bool) -> tuple[int, int]:
-        """Return the exponent of [[d]] and the bits of its bound, for so many hosts."""
-
-    def guest_column(self, rows: Batch) -> Vector:
-        """Return the column whose product with d is the guest's part of the loss."""
-
-    async def host_loss(self, party: Party, key: PublicKey, products: CipherVector) -> None:
-        """Send, as a host, what remains of the loss; ``products`` ends with that of `host_column`, if there is one."""
-
-    def host_column(self, own: Vector) -> Vector | None:
-        """Return the column whose product with d is a host's part of the loss, None if it has none."""
-
-    async def hosts_loss(
-        self, party: Party, key: PublicKey, rows: Batch, product: CipherVector, column_bound: int
-    ) -> CipherVector:
-        """Return, at the guest, the sum of the hosts' parts of the loss, which ``product`` is to be added to."""
-
-    def known_loss(self, rows: Batch) -> float:
-        """Return the part of the mean loss of a batch that the guest knows."""
 
 
 async def start_guest(family: Family, party: Party, params: CoordinatedParams, data: Labelled) -> Weights:

@@ -113,8 +113,8 @@ STOPPING = (
     Disclosure(ARBITER, "in which epoch the loss came to rest", Verdict),
 )
 BROKEN_PROTOCOL = (
-    "Each fold of a cross validation, and each class, is a training with "
-    "equations of its own. A party that breaks the protocol can have the arbiter decrypt other "
+    "Each job and each new attempt of a task, each fold of a cross validation, and each class, is a training with "
+    "batches and equations of its own. A party that breaks the protocol can have the arbiter decrypt other "
     "ciphertexts than its gradient, a host thus the residuals, and the arbiter can return false "
     "gradients: that is outside what is promised."
 )

@@ -6,8 +6,10 @@ asks for. How the hosts' splits are weighed is turned round. There the guest enc
 tree, and a host adds up the ciphertexts of each bin; to do so it must know which rows are in which node. Here a host
 encrypts, once, on which side of each of its candidate splits every row lies (`partyd.algorithms.secureboost_sums`);
 the guest, who knows gradients and nodes, raises these ciphertexts to its gradients, and the host opens sums behind
-masks. So a host learns nothing of rows, nodes or gradients until a split of its own is chosen, and then only that
-node's rows; nothing is encrypted per tree; and sums come packed, those of dozens of candidates to a ciphertext.
+masks. So hosts learn nothing of rows, nodes or gradients, nothing is encrypted per tree, and sums come packed, those of
+dozens of candidates to a ciphertext. When a host's split is chosen, the guest gets the sides of the node's rows by
+oblivious selection (`partyd.crypto.selection`), so that not even then the host learns which rows are in the node; with
+``hide_rows`` off the host is told, as in SecureBoost, of its own nodes only.
 
 With v_is = 1 where row i goes left of candidate s, [[.]] under the host's key, and r fresh masks:
 
@@ -25,13 +27,18 @@ Plan            guest, host  how many rows are trained on and held out; whether 
 EncryptedSides  host, guest  nothing: sides under the host's key, in a secret order of the candidates
 MaskedSums      guest, host  how many nodes are weighed; sums behind masks 40 bits wider: nothing
 OpenedSums      host, guest  of each weighed node and each candidate, the sums of g and h (and rows) of its left side
-ChosenSplits    guest, host  for each node that the host splits: by which candidate, and which rows are in it
-Sides           host, guest  which of these rows go left, and the position of the column
+ChosenSplits    guest, host  by which candidates the host splits nodes; nothing of rows (without ``hide_rows``: which)
+Sides           host, guest  which of these nodes' rows go left, and the position of the column
 ==============  ===========  =====================================================================================
 
 Split values stay at the host: what the guest keeps of such a node is the column's position and a number under which the
 host finds the rule. Leaves, gains and the shape of the trees stay at the guest. Held-out rows (for early stopping) walk
-down with the others, and their node is told as theirs is.
+down with the others, in the same way.
+
+What a host can infer of labels: with ``hide_rows`` nothing that tells rows apart, for nothing that it receives depends
+on single rows but what masks and transfers hide; it learns which of its columns and values divide the labels well.
+Without it, a host sees sets of rows that the other parties' splits on the way to its node have in common, and these may
+follow the label as closely as the guest's best column does.
 
 A ciphertext that the guest made must not show its exponents to the key's owner, who made the factors. Its randomness is
 h^(sum g_i a_i + b) with the owner's a_i of 448 bits; so b is drawn with half the key's length (``djn_half``; uniformly
@@ -44,15 +51,17 @@ ciphertexts of its hosts while it trains (rows x candidates / 70 x 512 bytes), o
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from partyd.algorithms import secureboost_guest as grow
-from partyd.algorithms.arbiter_key import public_key
-from partyd.algorithms.secureboost_columns import Candidates, Columns, insist_on_known
-from partyd.algorithms.secureboost_gradients import LEFT_OUT
-from partyd.algorithms.secureboost_host import CHUNK_BYTES, MOST_FIELDS, MOST_NODES, host, key_context, start_host
+from partyd.algorithms.secureboost_columns import insist_on_known
+from partyd.algorithms.secureboost_host import (
+    CHUNK_BYTES,
+    host,
+    key_context,
+    start_host,
+)
+from partyd.algorithms.secureboost_level import choices_of, divided, fields_of, file_of, host_key, opened
 from partyd.algorithms.secureboost_messages import (
-    Chosen,
     ChosenSplits,
     EncryptedSides,
     GuestRows,
@@ -63,34 +72,21 @@ from partyd.algorithms.secureboost_messages import (
     OpenedSums,
     Plan,
     Sides,
-    bits_of,
-    flags_of,
 )
 from partyd.algorithms.secureboost_parameters import SecureBoostParams
-from partyd.algorithms.secureboost_sums import Packing, Summands, kept, node_sums
-from partyd.algorithms.secureboost_trees import OPEN, Best, Node
-from partyd.crypto import keycheck
-from partyd.crypto.packing import masked
-from partyd.crypto.paillier import KEY_BITS, Ciphertexts, Obfuscation, PublicKey
+from partyd.algorithms.secureboost_sums import Packing, kept
+from partyd.algorithms.secureboost_trees import OPEN
+from partyd.crypto import keycheck, selection
+from partyd.crypto.paillier import KEY_BITS
 from partyd.crypto.prg import SEED_BYTES
 from partyd.errors import BadValue, DataError
 from partyd.federation.algorithm import Algorithm, Disclosure, Program
 from partyd.federation.party import Party
 from partyd.types import GUEST, HOST, Address
+from partyd.wire.codec import Secret
 
-Integers = NDArray[np.int64]
-Sided = NDArray[np.bool_]
 MOST_CANDIDATES = 1 << 24
 MOST_WEIGHT = 1024.0
-HIDING: dict[Obfuscation, Obfuscation] = {
-    "djn256": "djn_half",
-    "djn448": "djn_half",
-    "djn_half": "full",
-    "full": "full",
-}
-"""How the guest hides what it computes, by how the hosts encrypt."""
-Choice = tuple[str, Best]
-"""Whose split of a node is best (an address; empty for none), and which."""
 
 
 async def start_guest(party: Party, params: SecureBoostParams, data: GuestRows) -> GuestState:
@@ -129,14 +125,12 @@ async def guest(party: Party, params: SecureBoostParams, data: GuestRows, state:
     packings = {name: _packing(params, data, state, name) for name in state.n}
     if state.stored < len(data.y):
         return await _collected(party, params, data, state, packings)
-    for name in state.n:
-        party.obfuscators(_key(params, state.n[name]), packings[name].per_row * _fields(params))
     return await _advanced(party, params, data, state, packings)
 
 
 async def _meet(party: Party, params: SecureBoostParams, data: GuestRows, state: GuestState) -> GuestState:
     """Take every host's key, and say what the training is about."""
-    n, candidates, first = dict[str, int](), dict[str, int](), dict[str, int]()
+    n, candidates, first, offers = dict[str, int](), dict[str, int](), dict[str, int](), dict[Address, bytes]()
     for peer, message in (await party.gather(HostKey)).items():
         insecure = params.key_bits < KEY_BITS
         public = keycheck.public_from_bytes(message.key, params.key_bits, insecure_for_tests=insecure)
@@ -144,11 +138,17 @@ async def _meet(party: Party, params: SecureBoostParams, data: GuestRows, state:
         if not (0 <= message.candidates <= MOST_CANDIDATES and message.first >= 0):
             raise BadValue(f"{peer} offers {message.candidates} splits, not 0 to {MOST_CANDIDATES}; check its version")
         n[str(peer)], candidates[str(peer)], first[str(peer)] = int(public.n), message.candidates, message.first
+        offers[peer] = message.offer
     met = state.evolve(n=n, candidates=candidates, first=first)
-    chunk = _chunk_rows(params, data, met)
-    told = {"bits": params.gradient_bits, "fields": _fields(params), "chunk_rows": chunk}
-    await party.send(Plan(rows=len(data.y), held_out=data.held_rows, **told))
-    return met
+    told = {"bits": params.gradient_bits, "fields": fields_of(params), "chunk_rows": _chunk_rows(params, data, met)}
+    transfers = dict[str, Secret]()
+    for peer, offer in offers.items():
+        point = b""
+        if params.hide_rows:
+            chooser, point = selection.answer(selection.Request(offer), party.rng(f"answer {peer}"))
+            transfers[str(peer)] = Secret(chooser.to_bytes())
+        await party.send(Plan(rows=len(data.y), held_out=data.held_rows, point=point, **told), to=peer)
+    return met.evolve(transfers=transfers)
 
 
 async def _collected(
@@ -157,10 +157,10 @@ async def _collected(
     """Keep a chunk of every host's sides."""
     stop = min(state.stored + _chunk_rows(params, data, state), len(data.y))
     for peer, message in (await party.gather(EncryptedSides)).items():
-        key, packing = _key(params, state.n[str(peer)]), packings[str(peer)]
+        key, packing = host_key(params, state.n[str(peer)]), packings[str(peer)]
         count = (stop - state.stored) * packing.per_row
         vector = message.sides.under(key, count=count, exponent=0, bound_bits=packing.plain_bits)
-        data.spool.put(_file(peer), state.stored * packing.per_row * key.ciphertext_bytes, kept(vector))
+        data.spool.put(file_of(peer), state.stored * packing.per_row * key.ciphertext_bytes, kept(vector))
     party.report.progress(0, params.num_trees * params.depth, "receiving the hosts' encrypted columns")
     return state.evolve(stored=stop)
 
@@ -181,155 +181,12 @@ async def _advanced(
         fronts = [front for c in range(len(state.growing)) if len(front := grow.frontier(state, c))]
         with_hosts = any(peer in builders for peer in party.peers(HOST))
         if with_hosts:
-            state = await _opened(party, params, data, state, packings, fronts, builders)
-        choices = _choices(party, params, state, columns, own, fronts, builders)
-        state = await _divided(party, params, data, state, columns, own, fronts, choices, ask=with_hosts)
+            state = await opened(party, params, data, state, packings, fronts, builders)
+        choices = choices_of(party, params, state, columns, own, fronts, builders)
+        state = await divided(party, params, data, state, columns, own, fronts, choices, ask=with_hosts)
         state = _next_level(party, params, data, state)
         if with_hosts:
-            return state
-
-
-async def _opened(
-    party: Party,
-    params: SecureBoostParams,
-    data: GuestRows,
-    state: GuestState,
-    packings: dict[str, Packing],
-    fronts: list[grow.Frontier],
-    builders: set[Address],
-) -> GuestState:
-    """Have the hosts open the sums of the nodes that are to be weighed, and complete them by subtraction."""
-    asked: dict[Address, tuple[list[tuple[grow.Frontier, int]], list[int]]] = {}
-    for peer in party.peers(HOST):
-        name, masks, sums = str(peer), list[int](), None
-        takes_part = peer in builders and state.candidates[name] > 0
-        nodes = [(f, nid) for f in fronts for nid in grow.wanted(params, state, name, f)] if takes_part else []
-        if len(nodes) > MOST_NODES:
-            raise DataError(f"a level has {len(nodes)} nodes to weigh, at most {MOST_NODES}; lower max_depth")
-        if nodes:
-            hidden, masks = await _hidden_sums(party, params, data, state, packings[name], peer, nodes)
-            sums = hidden
-        message = MaskedSums(sums=sums, nodes=len(nodes), begins=state.fresh, finished=False)
-        await party.send(message, to=peer)
-        asked[peer] = nodes, masks
-    allowed, known = dict(state.allowed), dict[str, Integers]()
-    for peer, (nodes, masks) in asked.items():
-        name, reply = str(peer), await party.recv(OpenedSums, peer)
-        if len(reply.values) != len(masks):
-            raise BadValue(f"{peer} opened {len(reply.values)} sums of {len(masks)}; check its version")
-        if state.fresh and len(reply.allowed):
-            if reply.allowed.shape != (-(-state.candidates[name] // 8),):
-                raise BadValue(f"{peer} allows candidates that it did not offer; check its version")
-            allowed[name] = flags_of(reply.allowed, state.candidates[name]).astype(np.uint8)
-        opened = packings[name].opened(reply.values, masks, _fields(params)) if masks else []
-        for front in fronts:
-            mine = {nid: sums for (f, nid), sums in zip(nodes, opened, strict=True) if f.tree == front.tree}
-            known |= grow.completed(state, name, front, mine)
-    return state.evolve(allowed=allowed, sums=known, fresh=False)
-
-
-async def _hidden_sums(
-    party: Party,
-    params: SecureBoostParams,
-    data: GuestRows,
-    state: GuestState,
-    packing: Packing,
-    peer: Address,
-    nodes: list[tuple[grow.Frontier, int]],
-) -> tuple[Ciphertexts, list[int]]:
-    """Return the masked sums of ``nodes`` for a host, and the masks."""
-    key = _key(params, state.n[str(peer)])
-    stored = data.spool.rows(_file(peer), (len(data.y), packing.per_row, key.ciphertext_bytes))
-    summands = []
-    for front, nid in nodes:
-        codes = state.codes[front.tree]
-        rows = np.flatnonzero((state.place[front.tree] == nid) & (codes != LEFT_OUT))
-        table = grow.exponents(state, front.tree, counts=_fields(params) == MOST_FIELDS)
-        summands.append(Summands(rows, codes[rows], table))
-    sums = await node_sums(party.engine, key, packing, stored, summands)
-    hidden, masks = masked(sums, party.rng(f"masks {peer}"))
-    return await party.ciphers.rerandomised(hidden), masks
-
-
-def _choices(
-    party: Party,
-    params: SecureBoostParams,
-    state: GuestState,
-    columns: Columns,
-    own: Candidates,
-    fronts: list[grow.Frontier],
-    builders: set[Address],
-) -> list[list[Choice]]:
-    """Return for every tree and open node whose split is best, and which."""
-    found = []
-    for front in fronts:
-        best: list[Choice] = [("", Best())] * len(front)
-        offers = [(str(party.me), grow.own_best(params, state, columns, own, front))] if party.me in builders else []
-        offers += [
-            (str(peer), grow.host_best(params, state, str(peer), front))
-            for peer in party.peers(HOST)
-            if peer in builders
-        ]
-        for name, splits in offers:
-            best = [(name, new) if new.gain > old[1].gain else old for old, new in zip(best, splits, strict=True)]
-        found.append(best)
-    return found
-
-
-async def _divided(
-    party: Party,
-    params: SecureBoostParams,
-    data: GuestRows,
-    state: GuestState,
-    columns: Columns,
-    own: Candidates,
-    fronts: list[grow.Frontier],
-    choices: list[list[Choice]],
-    *,
-    ask: bool,
-) -> GuestState:
-    """Split every open node by its best split, here or at its host; those without one become leaves."""
-    todo = [
-        (front.tree, nid, choice)
-        for front, best in zip(fronts, choices, strict=True)
-        for nid, choice in zip(front.nids.tolist(), best, strict=True)
-    ]
-    rules: dict[tuple[int, int], tuple[Node, Sided, Sided]] = {}
-    for tree, nid, (name, best) in todo:
-        if name == str(party.me):
-            rows, held = np.flatnonzero(state.place[tree] == nid), np.flatnonzero(state.held_place[tree] == nid)
-            rule, left = grow.own_split(columns, own, best, rows, party.me)
-            rules[tree, nid] = rule, left, grow.held_sides(params, data, rule, held)
-    for peer in party.peers(HOST) if ask else []:
-        mine = [(tree, nid, best) for tree, nid, (name, best) in todo if name == str(peer)]
-        chosen = [
-            Chosen(
-                candidate=best.candidate,
-                rows=bits_of(state.place[tree] == nid),
-                held_out=bits_of(state.held_place[tree] == nid),
-            )
-            for tree, nid, best in mine
-        ]
-        await party.send(ChosenSplits(splits=chosen), to=peer)
-    for peer in party.peers(HOST) if ask else []:
-        mine = [(tree, nid, best) for tree, nid, (name, best) in todo if name == str(peer)]
-        splits = (await party.recv(Sides, peer)).splits
-        if len(splits) != len(mine):
-            raise BadValue(f"{peer} split {len(splits)} nodes of {len(mine)}; check its version")
-        for (tree, nid, _), split in zip(mine, splits, strict=True):
-            count, held_count = (int((where[tree] == nid).sum()) for where in (state.place, state.held_place))
-            if split.left.shape != (-(-(count + held_count) // 8),) or split.column < 0 or split.record < 0:
-                raise BadValue(f"{peer} split another number of rows than the node has; check its version")
-            sides = flags_of(split.left, count + held_count)
-            rule = Node(nid=0, depth=0, owner=str(peer), column=split.column, record=split.record)
-            rules[tree, nid] = rule, sides[:count], sides[count:]
-    for tree, nid, (name, best) in todo:
-        if not name:
-            state = grow.closed(state, tree, [nid])
-            continue
-        rule, left, held_left = rules[tree, nid]
-        state = grow.divided(state, tree, nid, rule.evolve(gain=best.gain), left, held_left)
-    return state
+            return state.evolve(levels=state.levels + 1)
 
 
 def _next_level(party: Party, params: SecureBoostParams, data: GuestRows, state: GuestState) -> GuestState:
@@ -391,27 +248,15 @@ def builders_of(params: SecureBoostParams, round_: int, depth: int, me: Address,
     return {me, *hosts}
 
 
-def _fields(params: SecureBoostParams) -> int:
-    return MOST_FIELDS if grow.rules_of(params).counts else MOST_FIELDS - 1
-
-
-def _key(params: SecureBoostParams, n: int) -> PublicKey:
-    return public_key(n, HIDING[params.he_param.obfuscation])
-
-
 def _packing(params: SecureBoostParams, data: GuestRows, state: GuestState, name: str) -> Packing:
-    return Packing.of(_key(params, state.n[name]), len(data.y), params.gradient_bits, state.candidates[name])
+    return Packing.of(host_key(params, state.n[name]), len(data.y), params.gradient_bits, state.candidates[name])
 
 
 def _chunk_rows(params: SecureBoostParams, data: GuestRows, state: GuestState) -> int:
     """Return how many rows' sides every host sends at a time."""
     packings = [_packing(params, data, state, name) for name in state.n]
-    keys = [_key(params, state.n[name]) for name in state.n]
+    keys = [host_key(params, state.n[name]) for name in state.n]
     return min(packing.chunk_rows(key, CHUNK_BYTES) for packing, key in zip(packings, keys, strict=True))
-
-
-def _file(peer: Address) -> str:
-    return f"sides-{peer.party_id}"
 
 
 hetero_secureboost = Algorithm(
@@ -421,8 +266,18 @@ hetero_secureboost = Algorithm(
     programs={GUEST: Program(GuestState, start_guest, guest), HOST: Program(HostState, start_host, host)},
     messages=(HostKey, Plan, EncryptedSides, MaskedSums, OpenedSums, ChosenSplits, Sides),
     disclosures=(
-        Disclosure(GUEST, "each host's public key, and how many splits its columns offer together", HostKey),
-        Disclosure(HOST, "how many rows are trained on and held out, and whether leaves have a least size", Plan),
+        Disclosure(
+            GUEST,
+            "each host's public key, how many splits its columns offer together, and how many splits an earlier "
+            "model kept there; requests for base transfers tell nothing",
+            HostKey,
+        ),
+        Disclosure(
+            HOST,
+            "how many rows are trained on and held out, and whether leaves have a least size; the base transfers' "
+            "other half tells nothing",
+            Plan,
+        ),
         Disclosure(
             GUEST,
             "nothing: for every row and split on which side the row lies, encrypted under the host's own key; the "
@@ -441,8 +296,9 @@ hetero_secureboost = Algorithm(
         ),
         Disclosure(
             HOST,
-            "for each node that is split by a column of its own, which rows (held-out ones, too) are in the node, and "
-            "that this split was the best; nothing of other parties' nodes, of gradients or of leaves",
+            "which of its own splits are chosen, at which level of which of the trees that grow together; nothing of "
+            "rows, gradients, leaves or other parties' splits. Where the job sets hide_rows to false: also which rows "
+            "are in the nodes that its splits divide, which may follow the label as closely as the splits above do",
             ChosenSplits,
         ),
         Disclosure(

@@ -58,7 +58,7 @@ class LabelPlan(Message, sender=GUEST, receiver=HOST):
 
 
 class HostColumns(Message, sender=HOST, receiver=GUEST):
-    """The names that peers know, bins of each column without the missing, of how many to join them, whether to tell WOE."""
+    """The names that peers know, bins without the missing, of how many columns to join them, whether to tell WOE."""
 
     names: list[str]
     bins: Ints

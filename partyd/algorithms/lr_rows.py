@@ -1,4 +1,4 @@
-"""What a party brings to vertical logistic regression: its rows, and where its weights begin."""
+"""What a party brings to a vertical linear model: its rows, and where its weights begin."""
 
 from __future__ import annotations
 
@@ -37,12 +37,16 @@ class Features:
 
 @dataclass(frozen=True)
 class Labelled:
-    """The guest's rows: features, labels 0 or 1, the rows' weights where they have any, and where its own begin."""
+    """The guest's rows: features, labels, the rows' weights where they have any, and where its own begin.
+
+    ``exposure`` is what the mean of a count is proportional to (`partyd.algorithms.coordinated_poisson`).
+    """
 
     x: Matrix
     y: Vector
     weight: Vector | None = None
     start: Start | None = None
+    exposure: Vector | None = None
 
 
 def own_features(data: Matrix | Features) -> Matrix:

@@ -6,9 +6,9 @@ same columns of a model trained together: none of the methods mixes coordinates.
 ==========  ========================================================================================
 sgd         v = momentum v + (1 - dampening) g;  w -= lr v   (nesterov: w -= lr (g + momentum v))
 asgd        w *= 1 - lambd eta;  w -= eta g;  eta = lr / (1 + lambd lr t)^0.75   (Polyak, Juditsky 1992)
-adagrad     s += g^2;  w -= lr g / (sqrt(s) + eps)   (Duchi, Hazan, Singer 2011)
+adagrad     s += g^2;  w -= lr / (1 + lr_decay t) g / (sqrt(s) + eps)   (Duchi, Hazan, Singer 2011)
 adadelta    Zeiler 2012, algorithm 1, times lr
-rmsprop     s = alpha s + (1 - alpha) g^2;  w -= lr g / (sqrt(s) + eps)   (Hinton 2012)
+rmsprop     s = alpha s + (1 - alpha) g^2;  v = momentum v + g / (sqrt(s) + eps);  w -= lr v   (Hinton 2012)
 adam        Kingma and Ba 2015, algorithm 1, with bias corrections
 adamw       the same, with ``weight_decay`` taken off the weights, not put into g (Loshchilov, Hutter 2019)
 adamax      Kingma and Ba 2015, algorithm 2
@@ -52,6 +52,7 @@ class StepSettings(Settings):
     rho: float = Field(default=0.9, ge=0, lt=1)
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
     eps: float | None = Field(default=None, gt=0)
+    lr_decay: float = Field(default=0.0, ge=0)
     momentum_decay: float = Field(default=4e-3, ge=0)
     lambd: float = Field(default=1e-4, ge=0)
     etas: tuple[Annotated[float, Field(gt=0, lt=1)], Annotated[float, Field(gt=1)]] = (0.5, 1.2)
@@ -147,8 +148,8 @@ def _asgd(o: Optimizer, lr: float, w: Vector, g: Vector, moments: Moments, taken
     return w * (1 - lambd * eta) - eta * g, moments
 
 
-def _adagrad(o: Optimizer, lr: float, w: Vector, g: Vector, moments: Moments, _taken: int) -> tuple[Vector, Moments]:
-    s = moments[1] + g * g
+def _adagrad(o: Optimizer, lr: float, w: Vector, g: Vector, moments: Moments, taken: int) -> tuple[Vector, Moments]:
+    s, lr = moments[1] + g * g, lr / (1 + o.optimizer_params.lr_decay * taken)
     return w - lr * g / (np.sqrt(s) + o.eps), (moments[0], s)
 
 
@@ -160,9 +161,12 @@ def _adadelta(o: Optimizer, lr: float, w: Vector, g: Vector, moments: Moments, _
 
 
 def _rmsprop(o: Optimizer, lr: float, w: Vector, g: Vector, moments: Moments, _taken: int) -> tuple[Vector, Moments]:
-    alpha = o.optimizer_params.alpha
+    alpha, momentum = o.optimizer_params.alpha, o.optimizer_params.momentum
     s = alpha * moments[1] + (1 - alpha) * g * g
-    return w - lr * g / (np.sqrt(s) + o.eps), (moments[0], s)
+    if not momentum:
+        return w - lr * g / (np.sqrt(s) + o.eps), (moments[0], s)
+    v = momentum * moments[0] + g / (np.sqrt(s) + o.eps)
+    return w - lr * v, (v, s)
 
 
 def _averaged(o: Optimizer, g: Vector, moments: Moments) -> Moments:

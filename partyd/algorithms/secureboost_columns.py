@@ -79,12 +79,6 @@ class Columns:
             sums[:, mine] = reached[:, candidates.bin[mine]] + by_bin[:, :1] * candidates.missing_left[mine]
         return sums
 
-    def lowest(self, column: int, last: int, rows: Integers) -> int:
-        """Return the lowest bin that, as the last to go left, splits ``rows`` as ``last`` does."""
-        bins = self.bins[rows, column]
-        left = bins[(bins <= last) & (bins != MISSING)]
-        return int(left.max(initial=0))
-
 
 def without_zeros(x: Matrix) -> Matrix:
     """Return ``x`` with zeros taken for missing values."""

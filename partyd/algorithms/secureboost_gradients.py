@@ -3,7 +3,7 @@
 A sum of g_i [[v_i]] over the rows i of a node takes a power for each row. When the pairs (g_i, h_i) take only D
 different values, it takes a product for each row and two powers for each value, since rows of one value can be
 multiplied first. So before a tree is grown its pairs are sorted into at most D *levels*, and a row counts with the mean
-of its level (a vector quantisation; D = 128 by default). The levels are found by cutting, again and again, the one that
+of its level (a vector quantisation; D = 64 by default). The levels are found by cutting, again and again, the one that
 has the largest sum of squared distances from its mean, at its mean, along g or h, whichever varies more. What a level's
 rows have too much and too little cancels in every sum over all of them, and mostly in others. For comparison, Shi et
 al., "Quantized training of gradient boosting decision trees", NeurIPS 2022, lose nothing with 8 levels and less.

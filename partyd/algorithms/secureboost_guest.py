@@ -189,7 +189,7 @@ def completed(state: GuestState, host: str, front: Frontier, opened: dict[int, I
 def own_split(columns: Columns, own: Candidates, best: Best, rows: Integers, me: Address) -> tuple[Node, Mask]:
     """Return the node's rule, its numbers still to be set, and which of its rows go left."""
     column, missing_left = int(own.column[best.candidate]), bool(own.missing_left[best.candidate])
-    last = columns.lowest(column, int(own.bin[best.candidate]), rows)
+    last = int(own.bin[best.candidate])
     threshold = float(columns.edges[column][last])
     rule = Node(nid=0, depth=0, owner=str(me), column=column, threshold=threshold, missing_left=missing_left)
     bins = columns.bins[rows, column]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,13 +27,17 @@ from partyd.algorithms.secureboost_messages import (
 )
 from partyd.algorithms.secureboost_parameters import SecureBoostParams
 from partyd.algorithms.secureboost_sums import Packing
-from partyd.crypto import keycheck
+from partyd.crypto import keycheck, selection
 from partyd.crypto.paillier import PrivateKey
 from partyd.crypto.prg import SEED_BYTES, Prg
 from partyd.errors import BadValue, DataError
 from partyd.federation.party import Party
 from partyd.types import Address
+from partyd.wire.codec import Secret
 
+Matrix = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+Bits = NDArray[np.uint8]
 CHUNK_BYTES = 16 << 20
 """Ciphertexts in a message."""
 MOST_NODES = 1 << 16
@@ -52,7 +58,7 @@ async def host(party: Party, params: SecureBoostParams, data: HostRows, state: H
     private = private_key(state.key, params.key_bits, params.he_param.obfuscation)
     offered = data.offered(params, state.seed)
     if not state.met:
-        return await _meet(party, data, state, private, offered)
+        return await _meet(party, params, data, state, private, offered)
     packing = Packing.of(private.public, state.rows, state.bits, len(offered))
     if state.sent < state.rows:
         rows = slice(state.sent, min(state.sent + state.chunk_rows, state.rows))
@@ -66,10 +72,19 @@ async def host(party: Party, params: SecureBoostParams, data: HostRows, state: H
     return await _level(party, params, data, state, private, offered, packing)
 
 
-async def _meet(party: Party, data: HostRows, state: HostState, private: PrivateKey, offered: Candidates) -> HostState:
+async def _meet(
+    party: Party,
+    params: SecureBoostParams,
+    data: HostRows,
+    state: HostState,
+    private: PrivateKey,
+    offered: Candidates,
+) -> HostState:
     proof = keycheck.prove(private, key_context(party, party.me))
     key = keycheck.public_to_bytes(private.public)
-    await party.send(HostKey(key=key, proof=proof, candidates=len(offered), first=data.first))
+    sender = selection.begin(party.rng("offer")) if params.hide_rows else None
+    offer = b"" if sender is None else sender.request.points
+    await party.send(HostKey(key=key, proof=proof, candidates=len(offered), first=data.first, offer=offer))
     plan = await party.recv(Plan)
     if plan.rows != len(data.x) or plan.held_out != data.held_rows:
         raise DataError(f"the guest trains on {plan.rows} rows, this host has {len(data.x)}; align them with psi first")
@@ -78,7 +93,9 @@ async def _meet(party: Party, data: HostRows, state: HostState, private: Private
     packing = Packing.of(private.public, plan.rows, plan.bits, len(offered))
     if not 1 <= plan.chunk_rows <= packing.chunk_rows(private.public, CHUNK_BYTES):
         raise BadValue(f"the guest asks for {plan.chunk_rows} rows in a message; check its version")
-    return state.model_copy(update={"met": True, **plan.model_dump()})
+    kept = b"" if sender is None else selection.ready(sender, plan.point).to_bytes()
+    told = plan.model_dump(exclude={"point"})
+    return state.model_copy(update={"met": True, "transfers": Secret(kept), **told})
 
 
 async def _level(
@@ -98,15 +115,22 @@ async def _level(
     allowed = _allowed(params, offered, state.seed, begun) if asked.begins else NOTHING
     values = await _opened(party, state, private, packing, asked)
     await party.send(OpenedSums(values=values, allowed=allowed))
-    chosen = (await party.recv(ChosenSplits)).splits
-    splits, records = list[Split](), list(state.records)
-    for one in chosen:
-        split, record = _split(params, data, state, offered, one, data.first + len(records))
-        splits.append(split)
-        records.append(record)
-    await party.send(Sides(splits=splits))
+    chosen = await party.recv(ChosenSplits)
+    if any(not 0 <= one.candidate < len(offered) for one in chosen.splits):
+        raise BadValue("the guest chose a split that was not offered; check its version")
+    rules = [_rule(params, data, offered, one.candidate) for one in chosen.splits]
+    first = data.first + len(state.records)
+    if not params.hide_rows:
+        lefts = [_told(params, data, state, one, rule) for one, rule in zip(chosen.splits, rules, strict=True)]
+        hidden = NOTHING
+    else:
+        lefts, hidden = [NOTHING] * len(rules), _hidden(params, data, state, chosen, rules)
+    numbered = enumerate(zip(lefts, rules, strict=True))
+    splits = [Split(left=left, column=rule.column, record=first + i) for i, (left, rule) in numbered]
+    await party.send(Sides(splits=splits, hidden=hidden))
     party.report.progress(min(begun, params.num_trees), params.num_trees, "training")
-    return state.model_copy(update={"begun": begun, "records": records})
+    done = {"begun": begun, "levels": state.levels + 1, "records": [*state.records, *rules]}
+    return state.model_copy(update=done)
 
 
 async def _opened(
@@ -135,25 +159,48 @@ def chosen_columns(offered: Candidates, rate: float, prg: Prg) -> NDArray[np.int
     return columns[prg.permutation(len(columns))[: max(1, round(rate * len(columns)))]]
 
 
-def _split(
-    params: SecureBoostParams, data: HostRows, state: HostState, offered: Candidates, one: Chosen, record: int
-) -> tuple[Split, HostRecord]:
-    """Split one node, and keep how."""
+def _rule(params: SecureBoostParams, data: HostRows, offered: Candidates, candidate: int) -> HostRecord:
+    """Return the rule that a candidate is."""
+    column, last = int(offered.column[candidate]), int(offered.bin[candidate])
+    threshold = float(data.columns(params).edges[column][last])
+    return HostRecord(column=column, threshold=threshold, missing_left=bool(offered.missing_left[candidate]))
+
+
+def _lefts(params: SecureBoostParams, x: Matrix | None, rule: HostRecord) -> Mask:
+    """Return which rows go left of a rule."""
+    if x is None:
+        return np.zeros(0, dtype=np.bool_)
+    ways = {"missing_left": rule.missing_left, "zero_as_missing": params.zero_as_missing}
+    return goes_left(np.asarray(x[:, rule.column]), rule.threshold, **ways)
+
+
+def _told(params: SecureBoostParams, data: HostRows, state: HostState, one: Chosen, rule: HostRecord) -> Bits:
+    """Return the sides of the rows that the guest names."""
     sizes = (-(-state.rows // 8), -(-state.held_out // 8))
-    if not 0 <= one.candidate < len(offered) or (one.rows.shape, one.held_out.shape) != ((sizes[0],), (sizes[1],)):
-        raise BadValue("the guest chose a split that was not offered, or rows that are none; check its version")
-    columns, column = data.columns(params), int(offered.column[one.candidate])
-    rows = np.flatnonzero(flags_of(one.rows, state.rows))
-    missing_left = bool(offered.missing_left[one.candidate])
-    last = columns.lowest(column, int(offered.bin[one.candidate]), rows)
-    rule = HostRecord(column=column, threshold=float(columns.edges[column][last]), missing_left=missing_left)
-    bins = columns.bins[rows, column]
-    left = np.where(bins < 0, missing_left, bins <= last)
-    if data.held_out is not None:
-        values = np.asarray(data.held_out)[flags_of(one.held_out, state.held_out), column]
-        held = goes_left(values, rule.threshold, missing_left=missing_left, zero_as_missing=params.zero_as_missing)
-        left = np.concatenate([left, held])
-    return Split(left=bits_of(left), column=column, record=record), rule
+    if (one.rows.shape, one.held_out.shape) != ((sizes[0],), (sizes[1],)):
+        raise BadValue("the guest names rows that are none; check its version")
+    left = _lefts(params, data.x, rule)[flags_of(one.rows, state.rows)]
+    held = _lefts(params, data.held_out, rule)[flags_of(one.held_out, state.held_out)]
+    return bits_of(np.concatenate([left, held]))
+
+
+def _hidden(
+    params: SecureBoostParams,
+    data: HostRows,
+    state: HostState,
+    chosen: ChosenSplits,
+    rules: Sequence[HostRecord],
+) -> Bits:
+    """Return the sides of all rows at the chosen splits, for the guest to open one of each tree for each row."""
+    tables = []
+    for tree in dict.fromkeys(one.tree for one in chosen.splits):
+        mine = [rule for one, rule in zip(chosen.splits, rules, strict=True) if one.tree == tree]
+        sides = [np.concatenate([_lefts(params, x, rule) for x in (data.x, data.held_out)]) for rule in mine]
+        tables.append(np.column_stack(sides).astype(np.uint8))
+    if not tables:
+        return NOTHING
+    owner = selection.Owner.from_bytes(state.transfers.to_bytes())
+    return selection.hide(owner, chosen.columns, tables, str(state.levels))
 
 
 def key_context(party: Party, host_address: Address) -> bytes:

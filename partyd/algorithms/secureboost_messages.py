@@ -25,22 +25,30 @@ Matrix = NDArray[np.float64]
 
 
 class HostKey(Message, sender=HOST, receiver=GUEST):
-    """The host's key with its proof, how many splits it offers, and the number of its next record."""
+    """The host's key with its proof, how many splits it offers, and the number of its next record.
+
+    ``offer`` begins the session of oblivious selections, where rows are hidden.
+    """
 
     key: bytes
     proof: bytes
     candidates: int
     first: int
+    offer: bytes
 
 
 class Plan(Message, sender=GUEST, receiver=HOST):
-    """How many rows are trained on and held out, bits of a gradient, sums for each candidate, rows in a message."""
+    """How many rows are trained on and held out, bits of a gradient, sums for each candidate, rows in a message.
+
+    ``point`` answers the receiver's offer.
+    """
 
     rows: int
     held_out: int
     bits: int
     fields: int
     chunk_rows: int
+    point: bytes
 
 
 class EncryptedSides(Message, sender=HOST, receiver=GUEST):
@@ -69,17 +77,21 @@ class OpenedSums(Message, sender=HOST, receiver=GUEST):
 
 
 class Chosen(Record):
-    """One node that goes to the receiver: its candidate, and which rows are in it (bits, lowest first)."""
+    """One node that goes to the receiver: its tree among those that grow, its candidate, and where rows are not hidden
+    which rows are in it (bits, lowest first).
+    """
 
+    tree: int
     candidate: int
     rows: Octets
     held_out: Octets
 
 
 class ChosenSplits(Message, sender=GUEST, receiver=HOST):
-    """The nodes of this level that the receiver splits."""
+    """The nodes of this level that the receiver splits, tree by tree; and the selection of their rows' sides."""
 
     splits: list[Chosen]
+    columns: Octets
 
 
 class Split(Record):
@@ -91,9 +103,10 @@ class Split(Record):
 
 
 class Sides(Message, sender=HOST, receiver=GUEST):
-    """The host's answer for each chosen split."""
+    """The host's answer for each chosen split; where rows are hidden, ``hidden`` holds all rows' sides behind keys."""
 
     splits: list[Split]
+    hidden: Octets
 
 
 class HostRecord(Record):
@@ -108,6 +121,7 @@ class HostState(State):
     """What a host carries."""
 
     key: Secret
+    transfers: Secret = Secret(b"")
     seed: bytes
     met: bool = False
     sent: int = 0
@@ -117,6 +131,7 @@ class HostState(State):
     fields: int = 2
     chunk_rows: int = 1
     begun: int = 0
+    levels: int = 0
     records: list[HostRecord] = Field(default_factory=list)
 
 
@@ -132,12 +147,14 @@ class GuestState(State):
     held_scores: Floats
     begin: Floats
     n: dict[str, BigInt] = Field(default_factory=dict)
+    transfers: dict[str, Secret] = Field(default_factory=dict)
     candidates: dict[str, int] = Field(default_factory=dict)
     first: dict[str, int] = Field(default_factory=dict)
     stored: int = 0
     trees: list[bytes] = Field(default_factory=list)
     round: int = 0
     depth: int = 0
+    levels: int = 0
     fresh: bool = False
     growing: list[Tree] = Field(default_factory=list)
     place: Ints
@@ -177,9 +194,15 @@ class HostRows:
         return self._columns
 
     def offered(self, params: SecureBoostParams, seed: bytes) -> Candidates:
-        """Return the candidates in this training's secret order."""
+        """Return the candidates in this training's secret order, in which the columns are mixed.
+
+        Those of one column stay in their order: among splits that part a node's rows alike, the first is the lowest.
+        """
         candidates = self.columns(params).candidates()
-        return candidates.take(Prg(seed, "order").permutation(len(candidates)))
+        column = candidates.column[Prg(seed, "order").permutation(len(candidates))]
+        order = np.empty(len(candidates), dtype=np.int64)
+        order[np.argsort(column, kind="stable")] = np.argsort(candidates.column, kind="stable")
+        return candidates.take(order)
 
     @property
     def held_rows(self) -> int:

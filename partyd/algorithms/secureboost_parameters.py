@@ -22,7 +22,8 @@ class SecureBoostParams(FateParams):
     """FATE 2.2's parameters. ``gh_pack``, ``split_info_pack`` and ``hist_sub`` change no result here.
 
     ``gradient_levels`` and ``gradient_bits`` say how finely gradients are told apart when hosts' splits are weighed
-    (`partyd.algorithms.secureboost_gradients`).
+    (`partyd.algorithms.secureboost_gradients`). Without ``hide_rows`` a host is told which rows are in the nodes that
+    it splits, which saves the oblivious transfers.
     """
 
     num_trees: int = Field(default=3, ge=1, le=100_000)
@@ -62,7 +63,8 @@ class SecureBoostParams(FateParams):
     tol: float = Field(default=1e-4, ge=0)
     threshold: float = Field(default=0.5, ge=0, le=1)
     random_state: int = Field(default=100, ge=0, lt=1 << 63)
-    gradient_levels: int = Field(default=128, ge=2, le=MOST_LEVELS)
+    hide_rows: bool = True
+    gradient_levels: int = Field(default=64, ge=2, le=MOST_LEVELS)
     gradient_bits: int = Field(default=12, ge=6, le=24)
 
     @model_validator(mode="after")

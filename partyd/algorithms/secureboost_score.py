@@ -11,6 +11,7 @@ message         from, to     what the receiver learns
 ==============  ===========  =====================================================================================
 Question        guest, host  how many rows are scored; which of the host's splits are of one tree and level
 Offer           host, guest  base transfers: nothing
+Answer          guest, host  the same: nothing
 Choices         guest, host  the extension of oblivious transfers: nothing
 HiddenSides     host, guest  for each row, the side it takes at the host's splits on its paths
 ==============  ===========  =====================================================================================
@@ -30,14 +31,14 @@ from pydantic import Field
 from partyd.algorithms.secureboost_columns import goes_left
 from partyd.algorithms.secureboost_messages import HostRecord
 from partyd.algorithms.secureboost_trees import Node, Tree
-from partyd.crypto import oblivious, selection
+from partyd.crypto import selection
 from partyd.errors import BadValue, DataError
 from partyd.federation.algorithm import Algorithm, Disclosure, Params, Program, State
 from partyd.federation.message import Message
 from partyd.federation.party import Party
 from partyd.types import GUEST, HOST, Address
 from partyd.wire.arrays import Floats, Ints, Octets
-from partyd.wire.codec import Record
+from partyd.wire.codec import Record, Secret
 
 Matrix = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -94,20 +95,25 @@ class Question(Message, sender=GUEST, receiver=HOST):
 
 
 class Offer(Message, sender=HOST, receiver=GUEST):
-    """The first message of a selection."""
+    """What begins the session of selections."""
 
     points: bytes
 
 
-class Choices(Message, sender=GUEST, receiver=HOST):
-    """The second one."""
+class Answer(Message, sender=GUEST, receiver=HOST):
+    """What concludes the base transfers."""
 
     point: bytes
+
+
+class Choices(Message, sender=GUEST, receiver=HOST):
+    """What is asked for in a chunk at a level, hidden."""
+
     columns: Octets
 
 
 class HiddenSides(Message, sender=HOST, receiver=GUEST):
-    """The third one: sides behind keys."""
+    """Sides behind keys."""
 
     sides: Octets
 
@@ -117,6 +123,7 @@ class GuestScores(State):
 
     rows_done: int = 0
     level: int = 0
+    transfers: dict[str, Secret] = Field(default_factory=dict)
     place: Ints
     scores: Floats
 
@@ -128,6 +135,7 @@ class HostPlan(State):
     chunk_rows: int = 1
     rows_done: int = 0
     level: int = 0
+    transfers: Secret = Secret(b"")
     levels: list[Level] = Field(default_factory=list)
 
 
@@ -155,7 +163,7 @@ async def guest(party: Party, params: ScoreParams, data: Forest, state: GuestSco
         for peer, levels in plans.items():
             padded = [*levels, *[Level(groups=[])] * (depth - len(levels))]  # all hosts take part in as many rounds
             await party.send(Question(rows=len(data.x), chunk_rows=chunk, levels=padded), to=peer)
-        state = _begun(data, state, chunk if depth else len(data.x))
+        state = _begun(data, await _agreed(party, plans, state, data), chunk if depth else len(data.x))
         return state if depth and len(data.x) else _arrived(party, data, state, _walk(data, state), chunk, 0)
     walk = _walk(data, state)
     walk.own(str(party.me), state.level)
@@ -163,9 +171,9 @@ async def guest(party: Party, params: ScoreParams, data: Forest, state: GuestSco
     for peer, levels in plans.items():
         if state.level < len(levels) and levels[state.level].groups:
             questions = walk.questions(str(peer), state.level)
-            request = oblivious.Request((await party.recv(Offer, peer)).points)
-            kept[peer], extension = selection.choose(questions, request, party.rng(f"choices {peer}"))
-            await party.send(Choices(point=extension.point, columns=extension.columns), to=peer)
+            chooser = selection.Chooser.from_bytes(state.transfers[str(peer)].to_bytes())
+            kept[peer], columns = selection.choose(chooser, questions, _label(state))
+            await party.send(Choices(columns=columns), to=peer)
     for peer, choice in kept.items():
         answers = selection.reveal(choice, (await party.recv(HiddenSides, peer)).sides)
         walk.sides(str(peer), state.level, answers)
@@ -173,6 +181,20 @@ async def guest(party: Party, params: ScoreParams, data: Forest, state: GuestSco
     if state.level + 1 < depth:
         return state.model_copy(update={"level": state.level + 1, "place": walk.place})
     return _arrived(party, data, state, walk, chunk, depth)
+
+
+async def _agreed(
+    party: Party, plans: Mapping[Address, Sequence[Level]], state: GuestScores, data: Forest
+) -> GuestScores:
+    """Conclude the base transfers with every host that has splits."""
+    transfers = dict[str, Secret]()
+    for peer, levels in plans.items():
+        if levels and len(data.x):
+            request = selection.Request((await party.recv(Offer, peer)).points)
+            chooser, point = selection.answer(request, party.rng(f"answer {peer}"))
+            transfers[str(peer)] = Secret(chooser.to_bytes())
+            await party.send(Answer(point=point), to=peer)
+    return state.model_copy(update={"transfers": transfers})
 
 
 def _walk(data: Forest, state: GuestScores) -> _Walk:
@@ -187,11 +209,8 @@ async def host(party: Party, _params: ScoreParams, data: Kept, state: HostPlan) 
     rows = slice(state.rows_done, min(state.rows_done + state.chunk_rows, state.rows))
     groups = state.levels[state.level].groups
     if groups:
-        owner = selection.request(party.rng("offer"))
-        await party.send(Offer(points=owner.request.points))
-        choices = await party.recv(Choices)
-        extension = selection.Extension(choices.point, choices.columns)
-        hidden = selection.hide(owner, extension, [_table(data, rows, group) for group in groups])
+        owner, choices = selection.Owner.from_bytes(state.transfers.to_bytes()), await party.recv(Choices)
+        hidden = selection.hide(owner, choices.columns, [_table(data, rows, group) for group in groups], _label(state))
         await party.send(HiddenSides(sides=hidden))
     if state.level + 1 < len(state.levels):
         return state.model_copy(update={"level": state.level + 1})
@@ -294,8 +313,18 @@ async def _planned(party: Party, data: Kept) -> HostPlan:
     widest = max((selection.transfers([len(g) for g in level.groups], 1) for level in plan.levels), default=0)
     if not 1 <= plan.chunk_rows <= max(1, selection.MAX_TRANSFERS // max(widest, 1)):
         raise BadValue(f"the guest asks for {plan.chunk_rows} rows at a time; check its version")
-    over = not plan.levels or not plan.rows
-    return HostPlan(rows=plan.rows, chunk_rows=plan.chunk_rows, levels=plan.levels, finished=over)
+    state = HostPlan(rows=plan.rows, chunk_rows=plan.chunk_rows, levels=plan.levels)
+    if not groups or not plan.rows:
+        return state.model_copy(update={"finished": not plan.levels or not plan.rows})
+    sender = selection.begin(party.rng("offer"))
+    await party.send(Offer(points=sender.request.points))
+    owner = selection.ready(sender, (await party.recv(Answer)).point)
+    return state.model_copy(update={"transfers": Secret(owner.to_bytes())})
+
+
+def _label(state: GuestScores | HostPlan) -> str:
+    """Return what tells this round's selection from the others."""
+    return f"{state.rows_done} {state.level}"
 
 
 def _table(data: Kept, rows: slice, group: Integers) -> NDArray[np.uint8]:
@@ -313,7 +342,7 @@ secureboost_score = Algorithm(
     version="1",
     params=ScoreParams,
     programs={GUEST: Program(GuestScores, start_guest, guest), HOST: Program(HostPlan, start_host, host)},
-    messages=(Question, Offer, Choices, HiddenSides),
+    messages=(Question, Offer, Answer, Choices, HiddenSides),
     disclosures=(
         Disclosure(
             HOST,
@@ -321,6 +350,7 @@ secureboost_score = Algorithm(
             Question,
         ),
         Disclosure(GUEST, "nothing: requests for base transfers", Offer),
+        Disclosure(HOST, "nothing: the base transfers' other half", Answer),
         Disclosure(HOST, "nothing of the rows' paths: oblivious transfers hide what is chosen", Choices),
         Disclosure(
             GUEST,

@@ -10,7 +10,7 @@ from pydantic import Field
 from partyd.api.endpoint import Asked, parse
 from partyd.api.replies import read_json
 from partyd.api.sought import MAX_TEXT, AskedOfParty
-from partyd.models.registry import MAX_ID, MAX_MODEL_BYTES
+from partyd.models.entry import MAX_ID, MAX_MODEL_BYTES
 
 MAX_UPLOAD_BYTES = MAX_MODEL_BYTES + (16 << 20)
 MAX_FIELD_BYTES = 4096

@@ -40,7 +40,7 @@ from partyd.jobs.record import ModelJob
 from partyd.layout import make_private_dir
 from partyd.models import archive
 from partyd.models.deploy import deploy
-from partyd.models.registry import ModelEntry
+from partyd.models.entry import ModelEntry
 from partyd.types import Address, Role
 
 EXPORTS, STORED = "exports", "model-store"
@@ -281,6 +281,8 @@ def _shown(job: ModelJob, entries: list[ModelEntry]) -> JsonObject:
             "component_version": entry.component_version,
             "output_keys": list(entry.keys),
             "digest": entry.digest,
+            "schema_version": entry.schema_version,
+            "lineage": None if entry.lineage is None else entry.lineage.model_dump(mode="json"),
             "files": [file.model_dump() for file in entry.files],
         }
         for entry in entries

@@ -22,6 +22,7 @@ from partyd.api.table_files import Preview, read_previews, send_tables
 from partyd.api.views import finite
 from partyd.components.base import JsonObject, Kind, stored_tables
 from partyd.jobs.diary import Diary
+from partyd.jobs.lineage import LINEAGE, read_lineage
 
 PREVIEW_ROWS = 100
 MAX_DOCUMENTS_BYTES = 16 << 20
@@ -102,11 +103,14 @@ class Output:
     # -- models
 
     async def model(self, _: web.Request, asked: AskedTask) -> web.StreamResponse:
-        """Return the models that a task gave out, by output key, and its other documents."""
+        """Return the models that a task gave out, by output key, its other documents, and where they come from."""
         found = await find_task(self._site, asked)
         documents = await asyncio.to_thread(_documents, found)
         if not documents:
             raise _no_output(found, "model", FateCode.TASK_NO_MODEL)
+        lineage = await asyncio.to_thread(read_lineage, _folder(found))
+        if lineage is not None and lineage.made:
+            documents[LINEAGE] = lineage.model_dump(mode="json")
         return success(documents)
 
     async def download_model(self, request: web.Request, asked: AskedFile) -> web.StreamResponse:
@@ -209,7 +213,7 @@ def _documents(found: FoundTask) -> JsonObject:
     """Return every JSON document that a task wrote, by name."""
     documents: JsonObject = {}
     left = MAX_DOCUMENTS_BYTES
-    for path in sorted(_folder(found).glob("*.json"), key=lambda path: (path.stat().st_size, path.name)):
+    for path in sorted(_written(found), key=lambda path: (path.stat().st_size, path.name)):
         left -= path.stat().st_size
         if left < 0:
             documents[path.stem] = {"error": "too large to be shown; use flow output download-model"}
@@ -218,10 +222,14 @@ def _documents(found: FoundTask) -> JsonObject:
     return dict(sorted(documents.items()))
 
 
+def _written(found: FoundTask) -> list[Path]:
+    return [path for path in _folder(found).glob("*.json") if path.stem != LINEAGE]
+
+
 def _delete_metrics(found: FoundTask) -> bool:
     folder = _folder(found)
     models = _keys(found, Kind.MODEL)
-    documents = [path for path in folder.glob("*.json") if path.stem not in models]
+    documents = [path for path in _written(found) if path.stem not in models]
     _erase(documents)
     return Diary(folder).forget_metrics() or bool(documents)
 

@@ -18,6 +18,7 @@ from partyd.algorithms import metrics
 
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
+Rows = NDArray[np.int64]
 GUEST_FEATURES = 10
 MISSED_SHARE = 0.13
 """Of all users, those that one side has and the other misses: about 15 % of a side's own."""
@@ -66,18 +67,23 @@ def load_users() -> Users:
 
 def cut(users: Users, folder: Path) -> Cut:
     """Write ``guest.csv`` and ``host.csv`` into ``folder``, rows in an order of their own."""
-    rng = np.random.default_rng(SEED)
-    rows = rng.permutation(len(users.ids))
-    missed = round(MISSED_SHARE * len(rows))
-    guest, host = rows[missed:], np.concatenate([rows[:missed], rows[2 * missed :]])
-    guest, host = rng.permutation(guest), rng.permutation(host)
+    guest, host = known_to_each(len(users.ids))
     x, names = users.x, users.names
     guest_lines = ([users.ids[i], f"{users.y[i]:.0f}", *map(repr, x[i, :GUEST_FEATURES].tolist())] for i in guest)
     host_lines = ([users.ids[i], *map(repr, x[i, GUEST_FEATURES:].tolist())] for i in host)
-    _write(folder / "guest.csv", ["id", "y", *names[:GUEST_FEATURES]], guest_lines)
-    _write(folder / "host.csv", ["id", *names[GUEST_FEATURES:]], host_lines)
+    write(folder / "guest.csv", ["id", "y", *names[:GUEST_FEATURES]], guest_lines)
+    write(folder / "host.csv", ["id", *names[GUEST_FEATURES:]], host_lines)
     common = frozenset(users.ids[i] for i in set(guest.tolist()) & set(host.tolist()))
     return Cut(folder / "guest.csv", folder / "host.csv", len(guest), len(host), common)
+
+
+def known_to_each(users: int) -> tuple[Rows, Rows]:
+    """Return which of so many users the guest knows, and which the host, each in an order of its own."""
+    rng = np.random.default_rng(SEED)
+    rows = rng.permutation(users)
+    missed = round(MISSED_SHARE * users)
+    guest, host = rows[missed:], np.concatenate([rows[:missed], rows[2 * missed :]])
+    return rng.permutation(guest), rng.permutation(host)
 
 
 def pooled(users: Users, train_ids: Sequence[str], held_out_ids: Sequence[str]) -> tuple[Score, Score]:
@@ -98,7 +104,8 @@ def _score(label: Vector, score: Vector) -> Score:
     return Score(len(label), metrics.auc(label, score), metrics.ks(label, score)[0])
 
 
-def _write(path: Path, header: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
+def write(path: Path, header: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
+    """Write a CSV file."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(header)

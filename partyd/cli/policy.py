@@ -59,6 +59,11 @@ def check(invocation: Invocation, file: Path | None) -> None:
 @click.option("--min-intersection", type=int, help="Ids that must be in common.")
 @click.option("--key-bits", type=int, help="Bits of an encryption key.")
 @click.option("--min-batch", type=int, help="Rows in a batch.")
+@click.option(
+    "--merge-models",
+    type=click.Choice(["no", "anonymous", "named"]),
+    help="Whether model_merge may give our half of a model to the guest, and with our columns' names.",
+)
 @click.option("--max-jobs-per-day", type=int, help="Jobs in 24 hours, for this peer and data set.")
 @click.option("--approve", type=click.Choice(["auto", "manual"]), help="manual: a person says yes to every job.")
 @about_a_daemon

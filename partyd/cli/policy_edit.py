@@ -130,6 +130,9 @@ def _in_words(rule: Allow) -> str:
         said.append(f"beside {', '.join(rule.partners)} alone")
     if not rule.independent_arbiter:
         said.append("whoever is arbiter")
+    if rule.merge_models != "no":
+        under = "with our columns' names" if rule.merge_models == "named" else "under anonymous names of columns"
+        said.append(f"model_merge gives our half of a model away {under}")
     if rule.max_jobs_per_day is not None:
         said.append(f"at most {rule.max_jobs_per_day} jobs a day")
     said.append("after a person's approval" if rule.approve == "manual" else "without asking")

@@ -9,7 +9,9 @@ from partyd.components.base import Component
 
 NAMES = (
     "column_expand",
+    "coordinated_linr",
     "coordinated_lr",
+    "coordinated_poisson",
     "data_split",
     "dataframe_transformer",
     "evaluation",
@@ -22,6 +24,7 @@ NAMES = (
     "homo_lr",
     "label_transform",
     "millionaires",
+    "model_merge",
     "one_hot_encoder",
     "psi",
     "reader",

@@ -85,6 +85,14 @@ class DataSource(Protocol):
 
 
 @dataclass(frozen=True)
+class Training:
+    """Which training a model comes from: a mark that all its parties share, and who they were."""
+
+    mark: str
+    parties: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class TaskContext:
     """Everything a component may touch."""
 
@@ -98,6 +106,8 @@ class TaskContext:
     limits: Limits = NO_LIMITS
     producers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """For each input port the tasks that its sources come from, in the order of ``inputs``."""
+    trainings: Mapping[str, Training] = field(default_factory=dict)
+    """For each input port with one model the training it comes from, where that is known."""
 
     def producers_of(self, port: str) -> tuple[str, ...]:
         """Return the tasks that the sources of ``port`` come from; empty when that is not known."""
@@ -131,13 +141,17 @@ class TaskContext:
 
     def read_model(self, port: str) -> JsonObject:
         """Read the one model document at an input port."""
-        paths = self._input(port)
-        if len(paths) != 1:
-            raise TaskFailed(f"the input {port} has {len(paths)} models, not one; name one producer")
-        document = json.loads(paths[0].with_suffix(".json").read_bytes())
-        if not isinstance(document, dict):
+        models = self.read_models(port)
+        if len(models) != 1:
+            raise TaskFailed(f"the input {port} has {len(models)} models, not one; name one producer")
+        return models[0]
+
+    def read_models(self, port: str) -> tuple[JsonObject, ...]:
+        """Read every model document at an input port, in the order in which the job names their producers."""
+        documents = [json.loads(path.with_suffix(".json").read_bytes()) for path in self._input(port)]
+        if not all(isinstance(document, dict) for document in documents):
             raise TaskFailed(f"the model at {port} is not a JSON object")
-        return document
+        return tuple(documents)
 
     def write_model(self, port: str, document: JsonObject) -> None:
         """Give a model out: a JSON object, written in one canonical form so that equal models have equal bytes."""

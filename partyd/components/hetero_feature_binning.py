@@ -8,7 +8,7 @@ or more, each against the rest; every row counts once, whatever its weight. ``lo
 out, ``skip_metrics`` all labels; then nothing is exchanged.
 
 ``transform_method`` writes bins' numbers or WOE into the output tables. A host has no WOE: its columns stay as they
-are, as in FATE, unless ``host_woe`` is set for all parties. A prediction uses the training's bins; nothing is exchanged.
+are, as in FATE, unless ``host_woe`` is set for all parties. A prediction uses the trained bins, alone.
 """
 
 from __future__ import annotations

@@ -20,6 +20,8 @@ class Limits(BaseModel):
     min_intersection: int = Field(default=0, ge=0)
     key_bits: int = Field(default=0, ge=0)
     min_batch: int = Field(default=0, ge=0)
+    models_apart: int = Field(default=0, ge=0, le=2)
+    """Of hosts' halves of a model: 0 may be merged with columns' names, 1 without, 2 not at all."""
 
     def insist_on_rows(self, rows: int) -> None:
         """Raise BelowFloor when a task's table has fewer rows than this party wants in one."""
@@ -48,6 +50,11 @@ class Limits(BaseModel):
                 f"the smallest batch has {rows} rows",
             )
 
+    def insist_on_merging(self, apart: int) -> None:
+        """Raise BelowFloor unless halves may be merged that are ``apart``: 0 with columns' names, 1 without."""
+        if apart < self.models_apart:
+            raise BelowFloor(_MERGING[self.models_apart])
+
     def insist_on_key(self, bits: int) -> None:
         """Raise BelowFloor for an encryption key that this party holds for too short."""
         if bits < self.key_bits:
@@ -56,4 +63,8 @@ class Limits(BaseModel):
             )
 
 
+_MERGING = {
+    1: "a policy lets models be merged only under anonymous names of the columns; set host_names to anonymous",
+    2: "a policy does not let the halves of a model be merged; ask its owner for merge_models in policy.toml",
+}
 NO_LIMITS = Limits()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from partyd.components.base import Component, Stage, TaskContext
+from partyd.components.base import Component, Stage, TaskContext, Training
 from partyd.components.limits import NO_LIMITS, Limits
 from partyd.data.table import Table
 from partyd.errors import DataError
@@ -62,6 +62,7 @@ class Seat:
     source: Tables = field(default_factory=Tables)
     limits: Limits = NO_LIMITS
     producers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    trainings: Mapping[str, Training] = field(default_factory=dict)
 
     def sources(self) -> dict[str, tuple[Path, ...]]:
         """Return the inputs as a worker gets them: each port's sources, of which there may be several."""
@@ -103,6 +104,7 @@ async def simulate_task(
                 stage,
                 seat.limits,
                 seat.producers,
+                seat.trainings,
             )
             try:
                 await component.run(context)

@@ -15,6 +15,10 @@ two messages:
 
 Bit 0 of s is always 1 (the colour bit of garbled circuits), so s holds 127 random bits. Blocks are pairs of 64-bit
 words. Offset and blocks serve one run: never use them for other inputs.
+
+A session of many runs does the base transfers once: ``agree`` and ``concluded`` give each side its keys, and every
+run draws its columns from the keys' streams under a label of its own (``stretch``, ``stretched``). The offset is the
+same in all runs, so whatever hashes the blocks must separate the runs, too; a label is for one set of choices only.
 """
 
 from __future__ import annotations
@@ -74,22 +78,74 @@ def request(prg: Prg) -> Sender:
     return Sender(bytes(offset), scalars, Request(b"".join(pairs)))
 
 
-def extend(choices: Bits, received: Request, prg: Prg) -> tuple[Blocks, Extension]:
-    """Step 2: return t for each bit of ``choices`` (rows of bits, one transfer each) and the answer to the sender.
+@dataclass(frozen=True)
+class SenderKeys:
+    """The sender's half of the base transfers: the offset, and one key for each of its bits; secret."""
+
+    offset: bytes = field(repr=False)
+    keys: tuple[bytes, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class ReceiverKeys:
+    """The receiver's half: both keys of each base transfer; secret."""
+
+    pairs: tuple[tuple[bytes, bytes], ...] = field(repr=False)
+
+
+def agree(received: Request, prg: Prg) -> tuple[ReceiverKeys, bytes]:
+    """Return the receiver's keys and the point that it answers the request with.
 
     Raises CryptoError if the request is not 128 pairs of the group's points.
     """
     if len(received.points) != WIDTH * PAIR_BYTES:
         raise CryptoError(f"an oblivious transfer request takes {WIDTH * PAIR_BYTES} bytes, not {len(received.points)}")
     group.check_points(received.points)
-    packed = np.packbits(choices, axis=1, bitorder="little")
     scalar = group.random_scalar(prg)
     point = group.multiply_base(scalar)
+    return ReceiverKeys(tuple(_both_keys(i, received.points, scalar, point) for i in range(WIDTH))), point
+
+
+def concluded(sender: Sender, point: bytes) -> SenderKeys:
+    """Return the sender's keys; raises CryptoError for a point that is none."""
+    keys = []
+    for i, (bit, scalar) in enumerate(zip(_bits(sender.offset), sender.scalars, strict=True)):
+        pair = sender.request.points[i * PAIR_BYTES : (i + 1) * PAIR_BYTES]
+        keys.append(_key(i, bit, pair, point, group.multiply(scalar, point)))
+    return SenderKeys(sender.offset, tuple(keys))
+
+
+def stretch(keys: ReceiverKeys, choices: Bits, *label: str) -> tuple[Blocks, Columns]:
+    """Return t for each bit of ``choices`` (rows of bits, one transfer each) and the columns for the sender."""
+    packed = np.packbits(choices, axis=1, bitorder="little")
     columns, kept = np.empty((WIDTH, packed.size), np.uint8), np.empty((WIDTH, packed.size), np.uint8)
-    for i in range(WIDTH):
-        first, second = (_stream(key, packed.size) for key in _both_keys(i, received.points, scalar, point))
+    for i, pair in enumerate(keys.pairs):
+        first, second = (_stream(key, packed.size, label) for key in pair)
         kept[i], columns[i] = first, first ^ second ^ packed.ravel()
-    return _rows(kept, choices.shape), Extension(point, columns)
+    return _rows(kept, choices.shape), columns
+
+
+def stretched(keys: SenderKeys, columns: Columns, shape: tuple[int, int], *label: str) -> Blocks:
+    """Return q for each transfer of a ``shape`` of rows and transfers a row; raises CryptoError for another shape."""
+    size = shape[0] * -(-shape[1] // 8)
+    if columns.shape != (WIDTH, size) or columns.dtype != np.uint8:
+        raise CryptoError(f"an oblivious transfer of {shape} takes {WIDTH} columns of {size} bytes; refuse the message")
+    mine = np.empty((WIDTH, size), np.uint8)
+    for i, (bit, key) in enumerate(zip(_bits(keys.offset), keys.keys, strict=True)):
+        mine[i] = _stream(key, size, label)
+        if bit:
+            mine[i] ^= columns[i]
+    return _rows(mine, shape)
+
+
+def extend(choices: Bits, received: Request, prg: Prg) -> tuple[Blocks, Extension]:
+    """Step 2: return t for each bit of ``choices`` (rows of bits, one transfer each) and the answer to the sender.
+
+    Raises CryptoError if the request is not 128 pairs of the group's points.
+    """
+    keys, point = agree(received, prg)
+    blocks, columns = stretch(keys, choices)
+    return blocks, Extension(point, columns)
 
 
 def receive(sender: Sender, extension: Extension, shape: tuple[int, int]) -> Blocks:
@@ -97,20 +153,10 @@ def receive(sender: Sender, extension: Extension, shape: tuple[int, int]) -> Blo
 
     Raises CryptoError if the extension is of another shape or its point is bad.
     """
-    size = shape[0] * -(-shape[1] // 8)
-    if extension.columns.shape != (WIDTH, size) or extension.columns.dtype != np.uint8:
-        raise CryptoError(f"an oblivious transfer of {shape} takes {WIDTH} columns of {size} bytes; refuse the message")
-    columns = np.empty((WIDTH, size), np.uint8)
-    for i, (bit, scalar) in enumerate(zip(_bits(sender.offset), sender.scalars, strict=True)):
-        pair = sender.request.points[i * PAIR_BYTES : (i + 1) * PAIR_BYTES]
-        key = _key(i, bit, pair, extension.point, group.multiply(scalar, extension.point))
-        columns[i] = _stream(key, size)
-        if bit:
-            columns[i] ^= extension.columns[i]
-    return _rows(columns, shape)
+    return stretched(concluded(sender, extension.point), extension.columns, shape)
 
 
-def offset_block(sender: Sender) -> Blocks:
+def offset_block(sender: Sender | SenderKeys) -> Blocks:
     """Return the offset s as a block."""
     return np.frombuffer(sender.offset, "<u8").astype(np.uint64)
 
@@ -132,8 +178,8 @@ def _key(i: int, bit: int, pair: bytes, point: bytes, shared: bytes) -> bytes:
     return hashlib.sha256(b"partyd base key 1" + bytes([i, bit]) + pair + point + shared).digest()
 
 
-def _stream(key: bytes, size: int) -> Columns:
-    return np.frombuffer(Prg(key, "column").take(size), np.uint8)
+def _stream(key: bytes, size: int, label: tuple[str, ...]) -> Columns:
+    return np.frombuffer(Prg(key, "column", *label).take(size), np.uint8)
 
 
 def _bits(block: bytes) -> list[int]:

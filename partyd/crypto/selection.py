@@ -9,12 +9,15 @@ hash H(x, tweak) the owner makes a key for every index v, the chooser only that 
 
 and bit v of the row is sent behind the lowest bit of K_v, with v in the tweak. For any other v at least one of the
 inner hashes is of a block that the chooser cannot know, since it lies s away from one that it knows. The index n means
-"none": no bit is sent for it, and the owner cannot tell. Three messages, all steps pure: ``oblivious.request`` (owner),
-``choose`` (chooser), ``hide`` (owner), ``reveal`` (chooser).
+"none": no bit is sent for it, and the owner cannot tell.
+
+A session begins with base transfers (`begin`, `answer`, `ready`: two messages); then each selection takes two more:
+``choose`` (chooser) and ``hide`` (owner), and ends with ``reveal``. All steps are pure. A selection has a label, which
+both sides know and no other selection of the session has.
 
 Security: semi-honest parties. H is the tweakable correlation robust hash of Guo, Katz, Wang and Yu ("Efficient and
 secure multiparty computation from fixed-key block ciphers", S&P 2020, section 7.4), H(x, i) = p(p(x) xor i) xor p(x),
-with p = AES-128 under a key that the request draws for the run.
+with p = AES-128 under a key that follows from the session's request and the selection's label.
 """
 
 from __future__ import annotations
@@ -29,14 +32,31 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES128
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 from numpy.typing import NDArray
 
-from partyd.crypto.oblivious import Blocks, Extension, Request, Sender, extend, offset_block, receive, request
+from partyd.crypto.group import POINT_BYTES
+from partyd.crypto.oblivious import (
+    WIDTH,
+    Blocks,
+    Columns,
+    ReceiverKeys,
+    Request,
+    Sender,
+    SenderKeys,
+    agree,
+    concluded,
+    offset_block,
+    request,
+    stretch,
+    stretched,
+)
 from partyd.crypto.prg import Prg
 from partyd.errors import CryptoError
 
-__all__ = ["Choice", "Extension", "Question", "Request", "Sender", "choose", "hide", "request", "reveal"]
+__all__ = ["Choice", "Chooser", "Owner", "Question", "Request", "Sender", "answer", "begin", "choose", "hide", "reveal"]
 
-MAX_TRANSFERS = 1 << 22
-"""Transfers in one run: 64 MiB of columns."""
+KEY_BYTES = 32
+OFFSET_BYTES = WIDTH // 8
+MAX_TRANSFERS = 1 << 24
+"""Transfers in one selection: 256 MiB of columns."""
 Indices = NDArray[np.int64]
 Bits = NDArray[np.uint8]
 
@@ -50,12 +70,68 @@ class Question:
 
 
 @dataclass(frozen=True)
+class Owner:
+    """What the owner of the bits keeps of the base transfers; secret."""
+
+    session: bytes
+    keys: SenderKeys
+
+    def to_bytes(self) -> bytes:
+        """Return it for the owner's own state."""
+        return self.session + self.keys.offset + b"".join(self.keys.keys)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Owner:
+        """Read what ``to_bytes`` wrote."""
+        session, offset, keys = _parts(data, KEY_BYTES, OFFSET_BYTES)
+        return cls(session, SenderKeys(offset, _keys(keys, WIDTH)))
+
+
+@dataclass(frozen=True)
+class Chooser:
+    """What the chooser keeps of the base transfers; secret."""
+
+    session: bytes
+    keys: ReceiverKeys
+
+    def to_bytes(self) -> bytes:
+        """Return it for the chooser's own state."""
+        return self.session + b"".join(key for pair in self.keys.pairs for key in pair)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Chooser:
+        """Read what ``to_bytes`` wrote."""
+        session, _, keys = _parts(data, KEY_BYTES, 0)
+        split = _keys(keys, 2 * WIDTH)
+        return cls(session, ReceiverKeys(tuple(zip(split[::2], split[1::2], strict=True))))
+
+
+@dataclass(frozen=True)
 class Choice:
-    """What the chooser keeps between its steps; secret."""
+    """What the chooser keeps between the steps of a selection; secret."""
 
     questions: Sequence[Question]
     blocks: Blocks
-    request: Request
+    session: bytes
+    label: str
+
+
+def begin(prg: Prg) -> Sender:
+    """Begin a session at the owner; its ``request`` goes to the chooser."""
+    return request(prg)
+
+
+def answer(received: Request, prg: Prg) -> tuple[Chooser, bytes]:
+    """Return what the chooser keeps and the point that goes to the owner; raises CryptoError for a bad request."""
+    keys, point = agree(received, prg)
+    return Chooser(_session(received), keys), point
+
+
+def ready(sender: Sender, point: bytes) -> Owner:
+    """Return what the owner keeps; raises CryptoError for a bad point."""
+    if len(point) != POINT_BYTES:
+        raise CryptoError(f"a point takes {POINT_BYTES} bytes, {len(point)} came; refuse the message")
+    return Owner(_session(sender.request), concluded(sender, point))
 
 
 def transfers_of(size: int) -> int:
@@ -68,22 +144,22 @@ def transfers(sizes: Sequence[int], rows: int) -> int:
     return rows * sum(transfers_of(size) for size in sizes)
 
 
-def choose(questions: Sequence[Question], received: Request, prg: Prg) -> tuple[Choice, Extension]:
+def choose(chooser: Chooser, questions: Sequence[Question], label: str) -> tuple[Choice, Columns]:
     """Return what the chooser keeps, and its message to the owner."""
     columns = [(question.wanted[:, None] >> np.arange(transfers_of(question.size))) & 1 for question in questions]
     flat = np.concatenate([column.ravel() for column in columns]).astype(np.uint8)
     _insist_on_size(len(flat))
-    blocks, extension = extend(flat[None, :], received, prg)
-    return Choice(tuple(questions), blocks[0], received), extension
+    blocks, sent = stretch(chooser.keys, flat[None, :], label)
+    return Choice(tuple(questions), blocks[0], chooser.session, label), sent
 
 
-def hide(owner: Sender, extension: Extension, tables: Sequence[Bits]) -> Bits:
+def hide(owner: Owner, columns: Columns, tables: Sequence[Bits], label: str) -> Bits:
     """Return the bits of ``tables`` (rows x n each), each hidden behind its own key; as whole bytes, table by table."""
     sizes = [table.shape[1] for table in tables]
     count = sum(len(table) * transfers_of(size) for table, size in zip(tables, sizes, strict=True))
     _insist_on_size(count)
-    zeros, hashed = receive(owner, extension, (1, count))[0], _Hash(owner.request)
-    ones, found, start = zeros ^ offset_block(owner), list[Bits](), 0
+    zeros, hashed = stretched(owner.keys, columns, (1, count), label)[0], _Hash(owner.session, label)
+    ones, found, start = zeros ^ offset_block(owner.keys), list[Bits](), 0
     for number, table in enumerate(tables):
         rows, size = table.shape
         width = transfers_of(size)
@@ -103,7 +179,7 @@ def reveal(choice: Choice, hidden: Bits) -> list[Bits]:
     sizes = [-(-len(question.wanted) * question.size // 8) for question in choice.questions]
     if hidden.shape != (sum(sizes),):
         raise CryptoError(f"a selection's answer takes {sum(sizes)} bytes, {hidden.size} came; refuse the message")
-    hashed, found, start, at = _Hash(choice.request), list[Bits](), 0, 0
+    hashed, found, start, at = _Hash(choice.session, choice.label), list[Bits](), 0, 0
     for number, (question, size) in enumerate(zip(choice.questions, sizes, strict=True)):
         rows, width = len(question.wanted), transfers_of(question.size)
         blocks = choice.blocks[start : start + rows * width].reshape(rows, width, 2)
@@ -119,10 +195,10 @@ def reveal(choice: Choice, hidden: Bits) -> list[Bits]:
 
 
 class _Hash:
-    """H(x, tweak) on arrays of blocks; the key follows from the run's request."""
+    """H(x, tweak) on arrays of blocks; the key follows from the session and the selection's label."""
 
-    def __init__(self, received: Request) -> None:
-        key = hashlib.sha256(b"partyd selection 1" + received.points).digest()[:16]
+    def __init__(self, session: bytes, label: str) -> None:
+        key = hashlib.sha256(b"partyd selection 1" + session + label.encode()).digest()[:16]
         self._permutation = Cipher(AES128(key), ECB()).encryptor()  # noqa: S305 - a fixed-key permutation
 
     def inner(self, blocks: Blocks, number: int) -> Blocks:
@@ -149,3 +225,17 @@ class _Hash:
 def _insist_on_size(count: int) -> None:
     if count > MAX_TRANSFERS:
         raise CryptoError(f"a selection of {count} transfers exceeds {MAX_TRANSFERS}; take fewer rows at a time")
+
+
+def _session(received: Request) -> bytes:
+    return hashlib.sha256(b"partyd selection session 1" + received.points).digest()
+
+
+def _parts(data: bytes, first: int, second: int) -> tuple[bytes, bytes, bytes]:
+    return data[:first], data[first : first + second], data[first + second :]
+
+
+def _keys(data: bytes, count: int) -> tuple[bytes, ...]:
+    if len(data) != count * KEY_BYTES:
+        raise CryptoError(f"{count} keys take {count * KEY_BYTES} bytes, not {len(data)}; restore a backup")
+    return tuple(data[i : i + KEY_BYTES] for i in range(0, len(data), KEY_BYTES))

@@ -10,14 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from partyd.dsl.column_parameters import BINNING, SELECTION
 from partyd.dsl.homo_parameters import HOMO_LR, HOMO_LR_DEFAULTS
 from partyd.dsl.local_parameters import CREDIT, EXPANSION, IMPUTATION, LABELS, ONE_HOT, WEIGHTS
 from partyd.dsl.parameters import (
     AT_UPLOAD,
-    BINNING,
     BOOSTING,
     BOOSTING_DEFAULTS,
     COORDINATED,
+    COORDINATED_COUNTS,
+    COORDINATED_NUMBERS,
     CORRELATION,
     DECAYS,
     EVALUATION,
@@ -25,7 +27,6 @@ from partyd.dsl.parameters import (
     PSI,
     SAMPLE,
     SCALE,
-    SELECTION,
     SPLIT,
     SSHE,
     SSHE_DEFAULTS,
@@ -81,8 +82,15 @@ MODULES: Mapping[str, Module] = {
     "HeteroLinR": Module(
         "coordinated_linr",
         "trained",
-        COORDINATED,
+        COORDINATED_NUMBERS,
         {**GRADIENT_DEFAULTS, "max_iter": 20, "optimizer": "sgd"},
+        notes=(DECAYS,),
+    ),
+    "HeteroPoisson": Module(
+        "coordinated_poisson",
+        "trained",
+        COORDINATED_COUNTS,
+        {**GRADIENT_DEFAULTS, "max_iter": 20},
         notes=(DECAYS,),
     ),
     "HeteroSSHELR": Module("sshe_lr", "trained", SSHE, SSHE_DEFAULTS, notes=(DECAYS,)),

@@ -109,14 +109,6 @@ def _shape(value: object, out: JsonObject) -> str:
     return "one number is expected; the loss takes its own"
 
 
-def _filters(value: object, out: JsonObject) -> str:
-    names = {"manually": "manual", "iv_filter": "iv", "iv_value_thres": "iv", "statistic_filter": "statistics"}
-    listed = value if isinstance(value, list) else [value]
-    out["method"] = list(dict.fromkeys(names[v] for v in listed if isinstance(v, str) and v in names))
-    missing = [str(v)[:40] for v in listed if not (isinstance(v, str) and v in names)]
-    return f"these filters have no counterpart, so more columns are kept: {', '.join(missing)}" if missing else ""
-
-
 ENCRYPTION: Mapping[str, Rule] = {
     "encrypt_param": Inside(
         {"method": To(("he_param", "kind"), {"paillier": "paillier"}), "key_length": To(("he_param", "key_length"))}
@@ -177,6 +169,12 @@ COORDINATED: Mapping[str, Rule] = {
     **CROSS_VALIDATION,
     "floating_point_precision": To(("floating_point_precision",)),
 }
+COORDINATED_NUMBERS: Mapping[str, Rule] = {
+    **COORDINATED,
+    "predict_param": Left("a number that is predicted has no threshold; " + SAME_RESULT),
+    "multi_class": Left("a number that is predicted has no classes; " + SAME_RESULT),
+}
+COORDINATED_COUNTS: Mapping[str, Rule] = {**COORDINATED_NUMBERS, "exposure_colname": To(("exposure_colname",))}
 GRADIENT_DEFAULTS: Mapping[str, object] = {
     "max_iter": 100,
     "optimizer": "rmsprop",
@@ -289,69 +287,6 @@ SAMPLE: Mapping[str, Rule] = {
 UNION: Mapping[str, Rule] = {
     "allow_missing": Left("tables must have the same columns"),
     "keep_duplicate": To(("keep_duplicate",)),
-    **HOW_IT_RUNS,
-}
-BINNING: Mapping[str, Rule] = {
-    "method": To(("method",)),
-    "bin_num": To(("n_bins",)),
-    "error": To(("relative_error",)),
-    "adjustment_factor": To(("adjustment_factor",)),
-    "local_only": To(("local_only",)),
-    "skip_static": To(("skip_metrics",)),
-    "bin_indexes": columns("bin_idx"),
-    "bin_names": columns("bin_col"),
-    "category_indexes": columns("category_idx"),
-    "category_names": columns("category_col"),
-    "split_points_by_col_name": To(("split_pt_dict",)),
-    "split_points_by_index": Left("split points are given by column name; these are left out", (None, {})),
-    "transform_param": Inside(
-        {
-            "transform_type": To(("transform_method",), {"bin_num": "bin_idx"}),
-            "transform_cols": Left("every binned column is transformed", (-1, None)),
-            "transform_names": Left("every binned column is transformed", (None, [])),
-        }
-    ),
-    "compress_thres": Left(SAME_RESULT, (None, 10000)),
-    "head_size": Left(SAME_RESULT, (None, 10000)),
-    "optimal_binning_param": Left("there is no optimal binning; choose quantile or bucket"),
-    "encrypt_param": ENCRYPTION["encrypt_param"],
-    **HOW_IT_RUNS,
-}
-_FILTER: Mapping[str, Rule] = {
-    **{name: To(("iv_param", name)) for name in ("metrics", "filter_type", "threshold", "take_high")},
-    "host_thresholds": To(("iv_param", "host_threshold")),
-    "select_federated": To(("iv_param", "select_federated")),
-    "mul_class_merge_type": Left("labels have two classes", ("average", None)),
-}
-SELECTION: Mapping[str, Rule] = {
-    "filter_methods": By(_filters),
-    "select_col_indexes": Left("columns are chosen by name; every column is looked at", (-1, None)),
-    "select_names": columns("select_col"),
-    "iv_param": Inside(_FILTER),
-    "iv_value_param": Inside(
-        {
-            "value_threshold": To(("iv_param", "threshold")),
-            "host_thresholds": To(("iv_param", "host_threshold")),
-            "local_only": Left("the hosts' columns are chosen too"),
-        }
-    ),
-    "statistic_param": Inside(
-        {name: To(("statistic_param", name)) for name in ("metrics", "filter_type", "threshold", "take_high")}
-    ),
-    "manually_param": Inside(
-        {
-            "filter_out_names": To(("manual_param", "filter_out_col")),
-            "left_col_names": To(("manual_param", "keep_col")),
-            "filter_out_indexes": Left("columns are chosen by name; these stay", (None, [])),
-            "left_col_indexes": Left("columns are chosen by name; these are not kept on purpose", (None, [])),
-        }
-    ),
-    **{
-        f"{name}_param": Left("this filter has no counterpart, so more columns are kept")
-        for name in ("unique", "percentage", "iv_percentile", "iv_top_k", "variance_coe", "outlier", "correlation")
-    },
-    **{f"{n}_param": Left("this filter has no counterpart, so more columns are kept") for n in ("psi", "sbt", "vif")},
-    "use_anonymous": To(("use_anonymous",)),
     **HOW_IT_RUNS,
 }
 BOOSTING: Mapping[str, Rule] = {

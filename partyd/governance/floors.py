@@ -11,6 +11,9 @@ from partyd.components.limits import Limits
 from partyd.dag.dag import Dag
 from partyd.types import Address
 
+APART = "models_apart"
+"""The property of parameters that give halves of models away: how much of them stays hidden."""
+
 
 def merged(limits: Collection[Limits]) -> Limits:
     """Return the highest of several floors."""
@@ -28,7 +31,23 @@ def below(dag: Dag, me: Address, components: Mapping[str, Component], limits: Li
         for address in present:
             params = component.params.model_validate(dag.parameters(name, address))
             found |= dict.fromkeys(_too_small(params, f"dag.tasks.{name}.parameters", me, limits))
+            found |= dict.fromkeys(_too_open(params, f"dag.tasks.{name}", me, limits))
         yield from found
+
+
+def merges(dag: Dag, me: Address, components: Mapping[str, Component]) -> bool:
+    """Return whether a task of ``me`` puts the halves of a model together."""
+    found = ((name, components[task.component_ref]) for name, task in dag.tasks.items())
+    return any(hasattr(one.params, APART) and dag.takes_part(name, me, one) for name, one in found)
+
+
+def _too_open(params: BaseModel, where: str, me: Address, limits: Limits) -> Iterator[str]:
+    apart = getattr(params, APART, None)
+    if isinstance(apart, int) and apart < limits.models_apart:
+        asked = (
+            "set parameters.host_names to anonymous" if limits.models_apart == 1 else "ask its owner for merge_models"
+        )
+        yield f"{where}: {me} does not let its half of a model be merged so; {asked}"
 
 
 def _too_small(params: BaseModel, where: str, me: Address, limits: Limits) -> Iterator[str]:

@@ -24,10 +24,10 @@ from partyd.components.limits import NO_LIMITS, Limits
 from partyd.dag.dag import JobSpec
 from partyd.errors import ConfigError
 from partyd.governance.datasets import needs_of, tasks_of
-from partyd.governance.floors import below, merged
+from partyd.governance.floors import below, merged, merges
 from partyd.governance.grants import Grant
 from partyd.governance.policy_rules import ANY, Allow, DatasetName, read_policy
-from partyd.types import ARBITER, Address
+from partyd.types import ARBITER, HOST, Address
 
 __all__ = ["Allow", "DatasetName", "History", "Limits", "Policy", "PolicyFile", "Verdict", "VerdictKind"]
 
@@ -200,7 +200,7 @@ class _Case:
             rules = {dataset: self._rule(dataset, is_own=is_own) for dataset in datasets or (None,)}
             chosen = {dataset: rule for dataset, rule in rules.items() if rule is not None}
             self._insist(chosen)
-            limits = merged([rule.limits for rule in chosen.values()])
+            limits = self._limits(list(chosen.values()))
             self._insist_on_floors(limits)
         except _Refused as refusal:
             return refusal.verdict
@@ -267,6 +267,13 @@ class _Case:
 
     def _taken_today(self, dataset: DatasetName | None) -> int:
         return self.history.jobs_of(self.initiator, str(dataset or ""), self.now - DAY_S)
+
+    def _limits(self, rules: Sequence[Allow]) -> Limits:
+        """Return the highest floors of the rules; where hosts' halves of a model are merged, that for ours, too."""
+        limits = merged([rule.limits for rule in rules])
+        if not rules or self.me.role is not HOST or not merges(self.spec.dag, self.me, self.components):
+            return limits
+        return limits.model_copy(update={"models_apart": max(rule.models_apart for rule in rules)})
 
     def _insist_on_floors(self, limits: Limits) -> None:
         found = list(below(self.spec.dag, self.me, self.components, limits))

@@ -128,6 +128,7 @@ class Allow(_Part):
     min_intersection: int = Field(default=0, ge=0, le=1 << 40)
     key_bits: int = Field(default=0, ge=0, le=1 << 14)
     min_batch: int = Field(default=0, ge=0, le=1 << 40)
+    merge_models: Literal["no", "anonymous", "named"] = "no"
     max_jobs_per_day: int | None = Field(default=None, ge=1, le=1 << 20)
     approve: Literal["auto", "manual"] = "auto"
 
@@ -139,8 +140,13 @@ class Allow(_Part):
         return value
 
     @property
+    def models_apart(self) -> int:
+        """The floor for jobs that merge models, as `Limits` counts it."""
+        return {"named": 0, "anonymous": 1, "no": 2}[self.merge_models]
+
+    @property
     def limits(self) -> Limits:
-        """The floors that travel with a job."""
+        """The floors that travel with every job; ``models_apart`` goes with those that merge models."""
         return Limits(
             min_rows=self.min_rows,
             min_intersection=self.min_intersection,

@@ -33,6 +33,7 @@ _EXAMPLE = """\
 # min_intersection = 100           # ids that must be in common
 # key_bits = 2048                  # bits of an encryption key
 # min_batch = 64                   # rows in a batch
+# merge_models = "no"              # in model_merge, our half of a model goes to the guest: "anonymous", "named" or "no"
 # max_jobs_per_day = 5             # jobs in 24 hours, for this peer and data set
 # approve = "manual"               # "auto", or a person says yes: flow job approve JOB
 """

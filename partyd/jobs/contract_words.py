@@ -23,6 +23,13 @@ OBFUSCATIONS = {
 }
 
 
+MERGING = {
+    0: "",
+    1: ", lets models be merged under anonymous names of columns alone",
+    2: ", lets no models be merged",
+}
+
+
 def in_plain_words(contract: bytes, signers: Collection[str] = ()) -> list[str]:
     """Return a contract's lines: who takes part, with what, in which steps, and what each role learns at each.
 
@@ -85,7 +92,8 @@ def floors_in_words(limits: Limits) -> str:
         (limits.min_batch, "{} rows in a batch"),
     ]
     said = [text.format(value) for value, text in asked if value]
-    return f"asks for at least {', '.join(said)}" if said else "asks for no floors"
+    apart = MERGING[limits.models_apart]
+    return f"asks for at least {', '.join(said)}{apart}" if said else f"asks for no floors{apart}"
 
 
 def _tables(document: JsonObject) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """Where a model comes from: one document beside it, written by the worker that made it.
 
 ``lineage.json`` in a task's folder says which job, task, component and code wrote the models there, for which parties,
-with which parameters and from which data and earlier models, each by its SHA-256. A table's digest is `Table.digest`, as
-``flow table query`` shows it of an uploaded one; ``uploads`` are the uploaded tables that the task's data came from,
+with which parameters and from which data and earlier models, each by its SHA-256. A table's digest is `Table.digest`,
+under which the audit log knows an uploaded one; ``uploads`` are the uploaded tables that the task's data came from,
 through all tasks before it. Other parties' data have no digests here: nobody tells them.
 """
 
@@ -17,13 +17,15 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from partyd import __version__
-from partyd.components.base import Component, JsonObject, Kind, stored_tables
+from partyd.components.base import Component, JsonObject, Kind, Training, stored_tables
 from partyd.errors import DataError
 from partyd.jobs.order import WorkOrder
 from partyd.types import ARBITER, GUEST, HOST
 
 LINEAGE = "lineage"
 """The name of the document."""
+ENTRY = "entry.json"
+"""What the registry writes beside a model; its ``lineage`` is this document."""
 LINEAGE_SCHEMA = 1
 MAX_LINEAGE_BYTES = 1 << 20
 Sha256 = str
@@ -125,6 +127,30 @@ def read_lineage(folder: Path) -> Lineage | None:
         return Lineage.model_validate_json(path.read_bytes())
     except (ValidationError, OSError) as error:
         raise DataError(f"the lineage of {folder.name} cannot be read; run the job again") from error
+
+
+def trainings_of(order: WorkOrder, component: Component) -> dict[str, Training]:
+    """Return which training the model at each port comes from, where it is one model and that is known."""
+    found: dict[str, Training] = {}
+    for port in (one.name for one in component.inputs if one.kind is Kind.MODEL):
+        paths = order.inputs.get(port, ())
+        lineage = lineage_of_model(Path(paths[0])) if len(paths) == 1 else None
+        if lineage is not None:
+            parties = tuple(f"{party}/{role}" for role, ids in lineage.parties.items() for party in ids)
+            found[port] = Training(f"{lineage.job}/{lineage.task}/{lineage.contract}", parties)
+    return found
+
+
+def lineage_of_model(path: Path) -> Lineage | None:
+    """Return the lineage of the model at ``path``, in a task's folder or in the registry's; None without one."""
+    entry = path.parent / ENTRY
+    if not entry.is_file():
+        return read_lineage(path.parent)
+    try:
+        document = json.loads(entry.read_bytes()).get(LINEAGE)
+        return None if document is None else Lineage.model_validate(document)
+    except (ValueError, AttributeError, OSError) as error:
+        raise DataError(f"{ENTRY} of the model {path.parent.name} cannot be read; import the model again") from error
 
 
 def digest_of_model(path: Path) -> Sha256:

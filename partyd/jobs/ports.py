@@ -81,8 +81,8 @@ class Models(Protocol):
     async def keep(self, record: JobRecord, task: str, component: Component, folder: Path) -> object:
         """Keep the models that a task that has succeeded wrote; raises DataError."""
 
-    def path(self, model_id: str, model_version: str, task: str, key: str) -> Path:
-        """Return where a model lies, without its suffix; raises DataError when it is not here."""
+    async def checked(self, model_id: str, model_version: str, task: str, key: str) -> Path:
+        """Return where a model lies, without its suffix; raises DataError when it is not here or was changed."""
 
 
 class Tables(Protocol):

@@ -146,7 +146,8 @@ class TaskRunner:
         artifacts = dag.artifacts(task, record.me, self.components)
         origins = {port: found for port, found in artifacts.items() if port in ports}
         inputs = {
-            port: tuple(str(self._input(record, origin, tables)) for origin in found) for port, found in origins.items()
+            port: tuple([str(await self._input(record, origin, tables)) for origin in found])
+            for port, found in origins.items()
         }
         processors = len(os.sched_getaffinity(0))
         asked = dag.task_conf(task, record.me).cores or record.slot.cores or processors
@@ -186,7 +187,7 @@ class TaskRunner:
             self.diary(record.job, task).log("ERROR", str(error))
             raise DataError(f"the data set {said} cannot be read at {record.me}; its owner's log says why") from error
 
-    def _input(self, record: JobRecord, origin: Origin, tables: Mapping[DatasetName, Path]) -> Path:
+    async def _input(self, record: JobRecord, origin: Origin, tables: Mapping[DatasetName, Path]) -> Path:
         """Return where an input lies; raises DataError when it cannot be known."""
         match origin:
             case Source():
@@ -196,7 +197,7 @@ class TaskRunner:
                     raise DataError(
                         "no model_id is given for an input from the model warehouse; see conf.model_warehouse"
                     )
-                return self.models.path(
+                return await self.models.checked(
                     origin.model_id, origin.model_version or "0", origin.producer_task, origin.output_artifact_key
                 )
             case TableSource(job_id=str(job), producer_task=str(producer), output_artifact_key=str(key)):

@@ -26,7 +26,7 @@ from partyd.errors import BelowFloor, DataError, LocalProtocolError, PartydError
 from partyd.federation.costs import Costs
 from partyd.federation.driver import Driver
 from partyd.federation.party import Party
-from partyd.jobs.lineage import write_lineage
+from partyd.jobs.lineage import trainings_of, write_lineage
 from partyd.jobs.order import WorkOrder
 from partyd.jobs.pipe import Pipe, first_frame
 from partyd.types import MessageId
@@ -212,6 +212,7 @@ async def _run_with(order: WorkOrder, door: Door, reporter: PipeReporter, pool: 
         stage=order.stage,
         limits=order.limits,
         producers=order.producers,
+        trainings=trainings_of(order, component),
     )
     first_at = time.time()
     await component.run(context)

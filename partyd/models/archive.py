@@ -1,5 +1,7 @@
 """A model in one file, to carry to another daemon: a zip with a manifest that names every file, its size and digest.
 
+The manifest also says of each task's models where they come from (`partyd.jobs.lineage`).
+
     manifest.json
     <task>/<file>       as in the registry
 
@@ -28,12 +30,14 @@ from partyd.dag.dag import JobSpec
 from partyd.errors import DataError
 from partyd.jobs.record import ModelJob
 from partyd.layout import encoded, make_private_dir
-from partyd.models.registry import MAX_MODEL_BYTES, ModelEntry, ModelFile, check_files
+from partyd.models.entry import MAX_MODEL_BYTES, ModelEntry, ModelFile, check_entry, check_lineage, insist_on_form
 from partyd.types import Address
 
 MANIFEST = "manifest.json"
 FORMAT = "partyd-model"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READ_VERSIONS = (1, 2)
+"""1: without where the models come from."""
 MAX_MANIFEST_BYTES = 8 << 20
 MAX_DIRECTORY_BYTES = 16 << 20
 """Of the list of files at a zip's end, all of which `zipfile` holds in memory."""
@@ -168,7 +172,7 @@ def _fill(archive: zipfile.ZipFile, job: ModelJob, entries: Sequence[tuple[Model
     text = json.dumps(manifest.model_dump(mode="json"), sort_keys=True, indent=1)
     archive.writestr(_info(MANIFEST), text)
     for entry, folder in entries:
-        check_files(entry, folder)
+        check_entry(entry, folder)
         for file in entry.files:
             with (folder / file.name).open("rb") as source, archive.open(_info(_name(entry, file)), "w") as target:
                 shutil.copyfileobj(source, target, CHUNK_BYTES)
@@ -198,12 +202,15 @@ def _manifest(archive: zipfile.ZipFile) -> Manifest:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise DataError(f"the model's {MANIFEST} cannot be used: {where}: {first['msg']}") from error
-    if (manifest.format, manifest.format_version) != (FORMAT, FORMAT_VERSION):
+    if manifest.format != FORMAT or manifest.format_version not in READ_VERSIONS:
         raise DataError(
             f"the zip is of the form {manifest.format} {manifest.format_version}, this partyd reads {FORMAT} "
             f"{FORMAT_VERSION}; use a newer partyd"
         )
     _check(archive, manifest)
+    for entry in manifest.tasks:
+        insist_on_form(entry)
+        check_lineage(entry)
     return manifest
 
 

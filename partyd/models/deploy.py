@@ -15,7 +15,7 @@ from partyd.components.base import Component, JsonObject, Kind, Port
 from partyd.errors import JobRejected
 
 TRAIN, VALIDATE = "train_data", "validate_data"
-ONLY_IN_TRAINING = frozenset({"data_split", "sample"})
+ONLY_IN_TRAINING = frozenset({"data_split", "model_merge", "sample"})
 """Components that are left out unless they are asked for: nobody wants a sample of the predictions."""
 PREDICTING = frozenset({"predict", "default"})
 

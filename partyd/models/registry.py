@@ -5,14 +5,15 @@ not at all. The store keeps one document for each such folder and one for the jo
 same document, so that a model explains itself on the disk.
 
     models/<model_id>/<model_version>/<role>-<party_id>/<task>/{entry.json, <key>.json, <key>/...}
+
+That document lists every file with its SHA-256 and says where the models come from (`partyd.jobs.lineage`). Both are
+compared before a job takes a model and before it is exported.
 """
 
 from __future__ import annotations
 
 import asyncio
 import glob
-import hashlib
-import json
 import secrets
 import shutil
 import time
@@ -20,58 +21,31 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from partyd import __version__
 from partyd.components.base import Component, Kind
 from partyd.errors import DataError
+from partyd.jobs.lineage import ENTRY, read_lineage
 from partyd.jobs.ports import JobStore, Transaction
 from partyd.jobs.record import MODEL_JOBS, JobRecord, ModelJob, model_job_key
 from partyd.layout import Layout, encoded, make_private_dir, sync_dir, write_private
+from partyd.models.entry import (
+    MAX_FILES,
+    MAX_MODEL_BYTES,
+    ModelEntry,
+    ModelFile,
+    check_entry,
+    check_files,
+    insist_on_form,
+    sha256_of,
+)
 from partyd.types import Address, Role
 
 MODELS = "model"
 """Documents: one for each task's models, by model id, version, role, party and task."""
 """Documents: the job that made a model, by model id, version, role and party."""
-ENTRY = "entry.json"
-MAX_ID = 256
-MAX_MODEL_BYTES = 1 << 30
-MAX_FILES = 10_000
 DEFAULT_VERSION = "0"
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-
-class ModelFile(_Part):
-    """One file of a model; ``name`` begins with the output's key."""
-
-    name: str = Field(pattern=r"^[0-9A-Za-z_][0-9A-Za-z_.-]{0,127}(/[0-9A-Za-z_][0-9A-Za-z_.-]{0,127}){0,7}$")
-    size: int = Field(ge=0, le=MAX_MODEL_BYTES)
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-
-
-class ModelEntry(_Part):
-    """The models of one task at one party."""
-
-    model_id: str = Field(min_length=1, max_length=MAX_ID)
-    model_version: str = Field(min_length=1, max_length=MAX_ID)
-    role: str
-    party_id: str
-    task_name: str = Field(min_length=1, max_length=128)
-    component: str = Field(max_length=128)
-    component_version: str = Field(max_length=64)
-    job_id: str = Field(max_length=64)
-    created_at: float
-    keys: tuple[str, ...] = Field(min_length=1, max_length=64)
-    files: tuple[ModelFile, ...] = Field(min_length=1, max_length=MAX_FILES)
-
-    @property
-    def digest(self) -> str:
-        """The digest of the content, whoever made it and when."""
-        listing = json.dumps([file.model_dump() for file in self.files], sort_keys=True)
-        return hashlib.sha256(listing.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -95,6 +69,7 @@ class ModelRegistry:
         found = await asyncio.to_thread(_files_of, folder, keys)
         if not found:
             return None
+        lineage = await asyncio.to_thread(read_lineage, folder)
         entry = ModelEntry(
             model_id=model_id,
             model_version=model_version,
@@ -107,6 +82,9 @@ class ModelRegistry:
             created_at=self.clock(),
             keys=tuple(key for key in keys if any(_belongs(file.name, key) for file in found)),
             files=found,
+            schema_version=component.model_schema,
+            lineage=lineage,
+            lineage_sha256="" if lineage is None else lineage.digest,
         )
         job = ModelJob(
             model_id=model_id,
@@ -164,6 +142,20 @@ class ModelRegistry:
                 f"{self.me} has no model {model_id} version {model_version} of task {task} with the output {key!r}; "
                 "list those there are with: flow model query"
             )
+        return path
+
+    async def checked(self, model_id: str, model_version: str, task: str, key: str) -> Path:
+        """Return what ``path`` does, after comparing the task's files and lineage with what was kept.
+
+        Raises DataError for a model that is not here, is no longer what it was, or of a form that this partyd does not
+        know.
+        """
+        path = self.path(model_id, model_version, task, key)
+        entry = await self._entry(f"{model_job_key(model_id, model_version, self.me)}/{encoded(task)}")
+        if entry is None:
+            raise DataError(f"the files of model {model_id} are at {self.me}, but its record is not; import it again")
+        insist_on_form(entry)
+        await asyncio.to_thread(check_entry, entry, path.parent)
         return path
 
     def place(self, entry: ModelEntry) -> Path:
@@ -231,17 +223,9 @@ def identity(record: JobRecord) -> tuple[str, str]:
     return str(values.get("model_id") or record.job), str(values.get("model_version") or DEFAULT_VERSION)
 
 
-def check_files(entry: ModelEntry, folder: Path) -> None:
-    """Compare files with the digests that an entry lists; raises DataError naming the first that differs."""
-    for file in entry.files:
-        path = folder / file.name
-        if not path.is_file() or path.is_symlink() or _sha256(path) != file.sha256:
-            raise DataError(f"the model file {entry.task_name}/{file.name} is missing or is not what was kept")
-
-
 def _key(entry: ModelEntry) -> str:
-    ends = f"{entry.role}/{entry.party_id}/{encoded(entry.task_name)}"
-    return f"{encoded(entry.model_id)}/{encoded(entry.model_version)}/{ends}"
+    made_by = Address(entry.party_id, Role.from_label(entry.role))
+    return f"{model_job_key(entry.model_id, entry.model_version, made_by)}/{encoded(entry.task_name)}"
 
 
 def _is_of(key: str, me: Address) -> bool:
@@ -267,11 +251,11 @@ def _files_of(folder: Path, keys: Sequence[str]) -> tuple[ModelFile, ...]:
         json_file, directory = folder / f"{key}.json", folder / key
         if json_file.is_file():
             found.append(json_file)
-        elif directory.is_dir():
+        if directory.is_dir():
             found += sorted(path for path in directory.rglob("*") if path.is_file() and not path.is_symlink())
     try:
         files = [
-            ModelFile(name=path.relative_to(folder).as_posix(), size=path.stat().st_size, sha256=_sha256(path))
+            ModelFile(name=path.relative_to(folder).as_posix(), size=path.stat().st_size, sha256=sha256_of(path))
             for path in found
         ]
     except ValidationError as error:
@@ -279,11 +263,6 @@ def _files_of(folder: Path, keys: Sequence[str]) -> tuple[ModelFile, ...]:
     if sum(file.size for file in files) > MAX_MODEL_BYTES or len(files) > MAX_FILES:
         raise DataError(f"the models in {folder.name} are more than {MAX_MODEL_BYTES} bytes or {MAX_FILES} files")
     return tuple(files)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _install(entry: ModelEntry, source: Path, place: Path) -> None:

@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression
 
-from partyd.algorithms.coordinated_lr import (
+from partyd.algorithms.coordinated_lr import coordinated_lr
+from partyd.algorithms.coordinated_messages import (
     DecryptedGradient,
     MaskedGradient,
     Residual,
     Rounds,
     Settled,
     Verdict,
-    coordinated_lr,
 )
 from partyd.algorithms.linear_model import batch, with_ones
 from partyd.algorithms.linear_score import LinearScoreParams, Scored, linear_score

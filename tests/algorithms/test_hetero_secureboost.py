@@ -116,7 +116,7 @@ def test_trees_are_those_of_the_pooled_columns(case: str, hosts: int) -> None:
     np.testing.assert_allclose(run.states[G].scores, expected.scores, atol=1e-9)
 
 
-def test_hosts_receive_masked_sums_and_their_own_nodes_alone() -> None:
+def test_hosts_receive_masked_sums_and_chosen_splits_alone() -> None:
     x, y = rows()
     run = train(params(), x, y)
     assert run.transcript.kinds(to=HOST) == {Plan, MaskedSums, ChosenSplits}
@@ -124,8 +124,30 @@ def test_hosts_receive_masked_sums_and_their_own_nodes_alone() -> None:
     trees = [Tree.from_bytes(data) for data in run.states[G].trees]
     mine = [node for tree in trees for node in tree.nodes if node.owner == str(H1)]
     told = [split for message in run.transcript.messages(ChosenSplits) for split in message.splits]
-    assert sorted(node.rows for node in mine) == sorted(int(np.unpackbits(split.rows).sum()) for split in told)
-    assert len(told) == len(run.states[H1].records) < sum(not n.is_leaf for tree in trees for n in tree.nodes)
+    assert len(told) == len(mine) == len(run.states[H1].records) < sum(not n.is_leaf for t in trees for n in t.nodes)
+    assert all(len(split.rows) == 0 for split in told)
+    columns = [message.columns.ravel() for message in run.transcript.messages(ChosenSplits)]
+    assert abs(np.unpackbits(np.concatenate(columns)).mean() - 0.5) < 0.02
+
+
+@pytest.mark.parametrize("hosts", [1, 2])
+def test_without_hiding_hosts_learn_the_rows_of_their_own_nodes_and_the_trees_are_the_same(hosts: int) -> None:
+    x, y = rows(missing=True)
+    hidden, told = (train(params(hide_rows=hide), x, y, hosts=hosts) for hide in (True, False))
+    assert hidden.states[G].trees == told.states[G].trees
+    trees = [Tree.from_bytes(data) for data in told.states[G].trees]
+    mine = [node for tree in trees for node in tree.nodes if node.owner == str(H1)]
+    splits = [split for message in told.transcript.messages(ChosenSplits, to=H1) for split in message.splits]
+    assert sorted(node.rows for node in mine) == sorted(int(np.unpackbits(split.rows).sum()) for split in splits)
+
+
+def test_what_a_host_receives_is_as_long_whatever_the_labels_of_the_rows_are() -> None:
+    """Two trainings whose labels are exchanged in the same way differ for the host by nothing that tells rows apart."""
+    x, y = rows()
+    p = params(num_trees=1, max_depth=2, complete_secure=0)
+    sizes = [[len(s.body) for s in train(p, x, labels).transcript.select(to=HOST)] for labels in (y, 1 - y)]
+    assert len(sizes[0]) == len(sizes[1])
+    assert max(abs(a - b) for a, b in zip(*sizes, strict=True)) < 16
 
 
 def test_what_hosts_open_looks_uniform_whatever_the_labels_are() -> None:

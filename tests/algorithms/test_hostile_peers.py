@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 from partyd.algorithms.class_count import ClassCount, class_count
-from partyd.algorithms.coordinated_lr import Forward, HostLoss, Residual, Rounds, coordinated_lr
+from partyd.algorithms.coordinated_lr import coordinated_lr
+from partyd.algorithms.coordinated_messages import Residual, Rounds
 from partyd.algorithms.data_split import Split, data_split
 from partyd.algorithms.linear_score import HostScore, linear_score
 from partyd.algorithms.millionaires import millionaires
 from partyd.algorithms.psi import CommonMarks, GuestPoints, HostPoints, OwnMarks, Reblinded, psi
 from partyd.algorithms.psi_result import Cardinality, CommonRows, HostSize, Placed, Plan
+from partyd.algorithms.quadratic_loss import Forward, HostLoss
 from partyd.algorithms.row_repeats import Repeats, row_repeats
 from partyd.algorithms.rsa_psi import Blinded, HostTags, Signed, SignerKey, rsa_psi
 from partyd.algorithms.sample import Drawn, sample

@@ -58,6 +58,25 @@ def test_rmsprop() -> None:
     assert walk({"method": "rmsprop", "optimizer_params": {"lr": 0.1}}) == pytest.approx(want)
 
 
+def test_adagrad_with_a_decaying_rate() -> None:
+    w, s, want = 1.0, 0.0, []
+    for t in range(3):
+        s += w * w
+        w -= 0.1 / (1 + 0.5 * t) * w / (math.sqrt(s) + 1e-10)
+        want.append(w)
+    assert walk({"method": "adagrad", "optimizer_params": {"lr": 0.1, "lr_decay": 0.5}}) == pytest.approx(want)
+
+
+def test_rmsprop_with_momentum() -> None:
+    w, s, v, want = 1.0, 0.0, 0.0, []
+    for _ in range(3):
+        s = 0.99 * s + 0.01 * w * w
+        v = 0.9 * v + w / (math.sqrt(s) + 1e-8)
+        w -= 0.1 * v
+        want.append(w)
+    assert walk({"method": "rmsprop", "optimizer_params": {"lr": 0.1, "momentum": 0.9}}) == pytest.approx(want)
+
+
 def test_adam() -> None:
     w, m, s, want = 1.0, 0.0, 0.0, []
     for t in range(1, 4):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from partyd.algorithms.secureboost_score import (
+    Answer,
     Choices,
     Forest,
     GuestScores,
@@ -49,7 +50,7 @@ def test_scores_are_those_of_the_training(hosts: int, chunk: int, *, missing: bo
         data |= {host: Kept(half, run.states[host].records) for host, half in halves.items()}
     scored = score(data, chunk_transfers=chunk)
     np.testing.assert_allclose(scored.states[G].scores, run.states[G].scores, atol=1e-12)
-    assert scored.transcript.kinds(to=HOST) == {Question, Choices}
+    assert scored.transcript.kinds(to=HOST) == {Question, Answer, Choices}
     assert scored.transcript.kinds(to=GUEST) == {Offer, HiddenSides}
     assert all(not isinstance(state, GuestScores) for address, state in scored.states.items() if address != G)
 

@@ -2,7 +2,8 @@
 
 An operation is timed once in each round, beside those that it is compared with; its best round counts. One-core figures
 are CPU seconds of this process, pinned to one core, so that neighbours on the machine matter little. What several
-processes do is timed on the wall, beside the same done by one, and wants a quiet machine.
+processes do is timed on the wall, beside the same done by one, and wants a quiet machine; therefore the CPU seconds of
+the busiest of them are kept as well.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass
@@ -29,11 +31,18 @@ class Cell:
     prepare: Callable[[], object] | None = None
     """What must be done before each run and is not timed."""
     seconds: list[float] = field(default_factory=list)
+    longest: list[float] = field(default_factory=list)
+    """CPU seconds of this process and of the busiest of its children: the time that free cores would have taken."""
 
     @property
     def rate(self) -> float:
         """Operations a second."""
         return self.count / (statistics.median if self.varies else min)(self.seconds)
+
+    @property
+    def rate_on_free_cores(self) -> float | None:
+        """Operations a second if nobody else had wanted the cores; None for what is not timed on the wall."""
+        return self.count / min(self.longest) if self.longest else None
 
 
 class Cores:
@@ -77,6 +86,15 @@ def _one_core_s(cell: Cell, cores: Cores) -> float:
 
 def _wall_s(cell: Cell, cores: Cores) -> float:
     cores.all()
-    began = time.perf_counter()
+    before, own, began = _children_s(), time.process_time(), time.perf_counter()
     cell.run()
-    return time.perf_counter() - began
+    took = time.perf_counter() - began
+    others = [spent - before.get(pid, 0.0) for pid, spent in _children_s().items()]
+    cell.longest.append(time.process_time() - own + max(others, default=0.0))
+    return took
+
+
+def _children_s() -> dict[str, float]:
+    """Return the CPU seconds of each child of this process."""
+    pids = [pid for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()]
+    return {pid: int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9 for pid in pids}

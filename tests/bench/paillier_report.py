@@ -65,8 +65,9 @@ def in_order(cells: Iterable[Cell], listed: Sequence[Row]) -> list[Cell]:
 class Results:
     """The rates, by cell and library."""
 
-    def __init__(self, cells: Iterable[Cell]) -> None:
+    def __init__(self, cells: Sequence[Cell]) -> None:
         self._rates = {(cell.row, cell.who): cell.rate for cell in cells}
+        self._free = {(cell.row, cell.who): cell.rate_on_free_cores for cell in cells}
 
     def rate(self, cell: str, who: str) -> float | None:
         """Return operations a second; None where that library has no such operation."""
@@ -77,10 +78,25 @@ class Results:
         mine, theirs = self.rate(cell, who), self.rate(other, than)
         return None if mine is None or theirs is None else mine / theirs
 
+    def gain(self, cell: str) -> float | None:
+        """Return how many times as fast all cores would be as one process, if nobody else wanted them."""
+        everywhere, alone = self._free.get((cell, ALL)), self._free.get((cell, ALONE))
+        return None if everywhere is None or alone is None else everywhere / alone
+
 
 def rates_table(results: Results, listed: Sequence[Row], cores: int) -> Iterator[str]:
     """Yield the first table, in Markdown."""
-    heads = ["operation", *OTHERS, FLOOR, "partyd", "x phe", "x best other", f"partyd, {cores} cores", "x one process"]
+    heads = [
+        "operation",
+        *OTHERS,
+        FLOOR,
+        "partyd",
+        "x phe",
+        "x best other",
+        f"partyd, {cores} cores",
+        "x one process",
+        "by CPU time",
+    ]
     yield f"| {' | '.join(heads)} |"
     yield "|" + "---|" * len(heads)
     for row in listed:
@@ -90,6 +106,7 @@ def rates_table(results: Results, listed: Sequence[Row], cores: int) -> Iterator
         words = [*(_rate(rate) for rate in (*others, results.rate(row.theirs, FLOOR), mine))]
         alone = results.rate(row.ours, ALONE)
         words += [_times(mine, others[0]), _times(mine, best), _rate(everywhere), _times(everywhere, alone)]
+        words.append(_times(results.gain(row.ours), 1.0))
         yield f"| {row.label} | {' | '.join(words)} |"
 
 
@@ -160,4 +177,6 @@ def targets_table(results: Results) -> Iterator[str]:
         than = "one process" if target.who == ALL else than
         verdict = "not measured" if found is None else "met" if found >= target.times else "**missed**"
         measured = "" if found is None else f"{found:.3g}x"
+        if target.who == ALL and (gain := results.gain(target.cell)) is not None:
+            measured += f" ({gain:.3g}x by CPU time of the busiest process)"
         yield f"| {target.label} | {target.times:g}x {than} | {measured} | {verdict} |"

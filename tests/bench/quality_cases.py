@@ -218,19 +218,20 @@ def _boosted(trees: int, depth: int, bins: int) -> Callable[[], Any]:
     )  # fmt: skip
 
 
-def _lr(alpha: float, lr: float, epochs: int, batch: int) -> dict[str, Any]:
-    optimizer = {"method": "rmsprop", "penalty": "l2", "alpha": alpha, "optimizer_params": {"lr": lr}}
+def _lr(method: str, alpha: float, lr: float, epochs: int, batch: int) -> dict[str, Any]:
+    optimizer = {"method": method, "penalty": "l2", "alpha": alpha, "optimizer_params": {"lr": lr}}
     return {"epochs": epochs, "batch_size": batch, "tol": 0, "optimizer": optimizer, "init_param": {"method": "zeros"}}
 
 
 CASES = (
     Case(
-        "LR breast", "coordinated_lr", vertical("breast_hetero"), _lr(0.01, 0.15, 30, 5000),
+        "LR breast", "coordinated_lr", vertical("breast_hetero"), _lr("rmsprop", 0.01, 0.15, 30, 5000),
         lambda: LogisticRegression(max_iter=1000), arbiter=True, reference="FATE's flow test 0.9752",
     ),
     Case(
-        "LR default_credit", "coordinated_lr", vertical("default_credit_hetero"), _lr(0.001, 0.15, 4, 3200),
-        lambda: LogisticRegression(max_iter=1000), arbiter=True, reference="UniFed 0.717",
+        "LR default_credit", "coordinated_lr", vertical("default_credit_hetero"),
+        _lr("adam", 0.0001, 0.02, 8, 1000), lambda: LogisticRegression(max_iter=1000), arbiter=True,
+        reference="UniFed 0.717",
     ),
     Case(
         "LinR motor", "coordinated_linr", vertical("motor_hetero", label="motor_speed"),

@@ -13,15 +13,18 @@ import numpy as np
 
 from partyd.algorithms.binning_parameters import LabelSumsParams
 from partyd.algorithms.class_count import ClassCountParams
+from partyd.algorithms.column_choice import Chooser, ColumnChoiceParams, Offered
 from partyd.algorithms.cross_correlation import Columns, CrossCorrelationParams
 from partyd.algorithms.data_split import DataSplitParams, Splittable
 from partyd.algorithms.homo_lr_parameters import HomoLrParams
 from partyd.algorithms.homo_lr_rows import HomoRows
 from partyd.algorithms.label_sums import GuestLabels, HostBins
 from partyd.algorithms.linear_score import LinearScoreParams, Scored
-from partyd.algorithms.lr_parameters import CoordinatedLrParams
+from partyd.algorithms.lr_parameters import CoordinatedLinrParams, CoordinatedLrParams, CoordinatedPoissonParams
 from partyd.algorithms.lr_rows import Labelled
+from partyd.algorithms.merge_parameters import ModelMergeParams
 from partyd.algorithms.millionaires import MillionairesParams
+from partyd.algorithms.model_merge import Linear, Request
 from partyd.algorithms.psi_files import Compared
 from partyd.algorithms.psi_parameters import PsiParams, RsaParams
 from partyd.algorithms.row_repeats import Common, RowRepeatsParams
@@ -53,6 +56,22 @@ class InsecureLrParams(CoordinatedLrParams):
         return 512
 
 
+class InsecureLinrParams(CoordinatedLinrParams):
+    """The same."""
+
+    @property
+    def key_bits(self) -> int:
+        return 512
+
+
+class InsecurePoissonParams(CoordinatedPoissonParams):
+    """The same."""
+
+    @property
+    def key_bits(self) -> int:
+        return 512
+
+
 class InsecureCorrelationParams(CrossCorrelationParams):
     """The same."""
 
@@ -75,6 +94,13 @@ class InsecureSumsParams(LabelSumsParams):
     @property
     def key_bits(self) -> int:
         return 512
+
+
+def column_choice() -> Example:
+    def longer_names(hosts: Mapping[str, Sequence[str]]) -> dict[str, list[bool]]:
+        return {peer: [len(name) > 1 for name in names] for peer, names in hosts.items()}
+
+    return Example(ColumnChoiceParams(), {G: Chooser(longer_names), H1: Offered(("a", "bb")), H2: Offered(())})
 
 
 def label_sums() -> Example:
@@ -105,6 +131,23 @@ def coordinated_lr() -> Example:
     )
     weight = np.linspace(0.5, 2, len(y))
     return Example(params, {G: Labelled(x[:, :2], y, weight), H1: x[:, 2:3], H2: x[:, 3:], A: None})
+
+
+def coordinated_linr() -> Example:
+    x = np.random.default_rng(3).normal(size=(24, 4))
+    given = {"epochs": 2, "batch_size": 12, "tol": 0, "early_stop": "weight_diff"}
+    weight, guest = np.linspace(0.5, 2, len(x)), (x[:, :2], x.sum(axis=1))
+    data = {G: Labelled(*guest, weight), H1: x[:, 2:3], H2: x[:, 3:], A: None}
+    return Example(InsecureLinrParams.model_validate(given), data)
+
+
+def coordinated_poisson() -> Example:
+    random = np.random.default_rng(3)
+    x, exposure, weight = random.normal(size=(24, 4)), random.uniform(1, 2, 24), np.linspace(0.5, 2, 24)
+    y = random.poisson(exposure * np.exp(0.3 * x.sum(axis=1))).astype(np.float64)
+    guest = Labelled(x[:, :2], y, weight, exposure=exposure)
+    given = {"epochs": 2, "batch_size": 12, "tol": 0}
+    return Example(InsecurePoissonParams.model_validate(given), {G: guest, H1: x[:, 2:3], H2: x[:, 3:], A: None})
 
 
 def linear_score() -> Example:
@@ -205,10 +248,18 @@ def secureboost_score() -> Example:
     return Example(ScoreParams(chunk_transfers=2), {G: forest, H1: Kept(x, [rule]), H2: Kept(x[::-1].copy(), [rule])})
 
 
+def model_merge() -> Example:
+    hosts = {H1: Linear(("a", "b"), np.array([[1.0, -2.0]])), H2: Linear(("c",), np.array([[0.5]]))}
+    return Example(ModelMergeParams(), {G: Request(1, {}), **hosts})
+
+
 EXAMPLES: Mapping[str, Callable[[], Example]] = {
     "secure_sum": secure_sum,
     "coordinated_lr": coordinated_lr,
+    "coordinated_linr": coordinated_linr,
+    "coordinated_poisson": coordinated_poisson,
     "linear_score": linear_score,
+    "cross_correlation": cross_correlation,
     "psi": psi,
     "rsa_psi": rsa_psi,
     "millionaires": millionaires,
@@ -217,7 +268,9 @@ EXAMPLES: Mapping[str, Callable[[], Example]] = {
     "row_repeats": row_repeats,
     "class_count": class_count,
     "label_sums": label_sums,
+    "column_choice": column_choice,
     "homo_lr": homo_lr,
+    "model_merge": model_merge,
     "hetero_secureboost": hetero_secureboost,
     "secureboost_score": secureboost_score,
 }

@@ -150,9 +150,9 @@ def test_what_1x_takes_unsaid_is_written_out_and_what_it_does_besides_is_noted()
         ),
         (
             "HeteroFeatureSelection",
-            {"filter_methods": ["iv_filter", "vif_filter"], "iv_param": {"threshold": [0.1]}, "vif_param": {"x": 1}},
+            {"filter_methods": ["iv_filter", "psi_filter"], "iv_param": {"threshold": [0.1]}, "psi_param": {"x": 1}},
             {"method": ["iv"], "iv_param": {"threshold": [0.1]}},
-            {"filter_methods", "vif_param"},
+            {"filter_methods", "psi_param"},
         ),
         (
             "HeteroSecureBoost",
@@ -206,6 +206,18 @@ def test_what_1x_takes_unsaid_is_written_out_and_what_it_does_besides_is_noted()
         ),
         ("HeteroPearson", {"cross_parties": False}, {"local_only": True}, set()),
         ("HeteroLR", {"optimizer": "sqn", "nonsense": 1}, {}, {"optimizer", "nonsense"}),
+        (
+            "HeteroLinR",
+            {"learning_rate": 0.13, "batch_size": 100, "predict_param": {"threshold": 0.5}},
+            {"epochs": 20, "batch_size": 100},
+            {"predict_param"},
+        ),
+        (
+            "HeteroPoisson",
+            {"exposure_colname": "exposure", "max_iter": 6, "penalty": "L1"},
+            {"exposure_colname": "exposure", "epochs": 6, "early_stop": "diff"},
+            set(),
+        ),
         ("HeteroSSHELR", {"penalty": "L2", "max_iter": 5, "reveal_every_iter": True}, {}, {"penalty"}),
         ("HomoLR", {"aggregate_iters": 2}, {"aggregate_iters": 2, "batch_size": -1, "early_stop": "diff"}, set()),
         ("HomoLR", {"encrypt_param": {"method": "Paillier"}, "mu": 0.2}, {"mu": 0.2}, {"encrypt_param"}),

@@ -11,8 +11,8 @@ from partyd.jobs.pipe import PREFIX, Pipe, first_frame
 
 
 def framed(*values: object) -> bytes:
-    body = msgpack.packb(values)
-    return PREFIX.pack(len(body)) + body
+    body: bytes = msgpack.packb(values)
+    return bytes(PREFIX.pack(len(body))) + body
 
 
 def test_the_first_frame_is_read_alone_and_the_rest_is_the_loops() -> None:

@@ -90,3 +90,24 @@ def test_evaluation(judge: Judge) -> None:
     for name in ("auc", "ks", "gain", "lift", "confusion_matrix"):
         assert name in str(found["asked"])
     assert found["default"]
+
+
+def test_hetero_feature_binning(judge: Judge) -> None:
+    found = judge.pipeline("hetero_feature_binning")
+    model = found["model"]["data"]
+    assert set(model["metrics_summary"]["iv"]) == {f"x{i}" for i in range(10)}
+    assert set(model["host_metrics_summary"]["10000"]["iv"]) == {f"host_10000_x{i}" for i in range(20)}
+    assert len(model["split_pt_dict"]["x0"]) == 9
+    assert 8 <= found["woe"] == found["predicted"] <= 10
+    assert (found["numbers"], found["by_hand"]) == ([0, 1, 2, 3, 4], [0, 1, 2, 3])
+    assert found["rows"] == COMMON_ROWS
+
+
+def test_hetero_feature_selection(judge: Judge) -> None:
+    found = judge.pipeline("hetero_feature_selection")
+    assert len(found["columns"]) == 4
+    assert "x0" not in found["columns"]
+    assert found["predicted"] == found["columns"]
+    assert found["model"]["inner_method"] == ["manual", "iv", "statistics"]
+    by_iv = found["model"]["selection_obj_list"][1]["host_selected_mask"]["10000"]
+    assert (len(by_iv), sum(by_iv.values())) == (19, 4)

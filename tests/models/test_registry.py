@@ -17,7 +17,8 @@ from partyd.jobs.record import MODEL_JOBS, JobRecord
 from partyd.layout import Layout
 from partyd.models import registry as models_module
 from partyd.models.archive import file_name, migrated, read_archive, rename, write_archive
-from partyd.models.registry import ModelRegistry, check_files, identity
+from partyd.models.entry import check_files
+from partyd.models.registry import ModelRegistry, identity
 from partyd.store import Store
 from partyd.store.space import SpaceLimits
 from partyd.types import GUEST, HOST, Address

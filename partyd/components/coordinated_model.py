@@ -1,21 +1,23 @@
-"""A party's share of a model of logistic regression, as a document in FATE's shape.
+"""A party's share of a vertical linear model with an arbiter, as a document in FATE's shape.
 
 ``data.estimator`` holds the weights (``param.coef_``, a list of lists of one) beside the columns that they belong to
 (``header``), at the guest the intercept, and what a warm start goes on from. With more than two classes (``meta.ovr``)
-it holds one such part for each of ``meta.labels``, by its position. ``meta`` holds the parameters of the training.
+it holds one such part for each of ``meta.labels``, by its position. ``meta`` holds the parameters of the training, and
+as ``model_type`` the name of the component that made it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from partyd.algorithms.coordinated_lr import Weights
+from partyd.algorithms.coordinated_messages import Weights
 from partyd.algorithms.linear_model import with_ones
-from partyd.algorithms.lr_parameters import CoordinatedLrParams
+from partyd.algorithms.lr_parameters import CoordinatedLrParams, CoordinatedParams
 from partyd.algorithms.lr_rows import Start
 from partyd.components.base import JsonObject
 from partyd.data.table import Table
@@ -23,11 +25,12 @@ from partyd.errors import DataError, TaskFailed
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
-MODEL_TYPE = "coordinated_lr"
 RESTORED = {
     "optimizer_param": "optimizer",
     "learning_rate_param": "learning_rate_scheduler",
     "init_param": "init_param",
+    "threshold": "threshold",
+    "exposure_colname": "exposure_colname",
 }
 """Which parameters a warm start takes from the model, as in FATE."""
 
@@ -83,7 +86,7 @@ class Estimator:
                 seed=bytes.fromhex(document["batches"]),
             )
         except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise TaskFailed(f"the model lacks what {MODEL_TYPE} needs ({error!r}); train it again") from error
+            raise TaskFailed(f"the model lacks what it needs to be used ({error!r}); train it again") from error
 
     def document(self) -> JsonObject:
         """Return the part as it stands in a model."""
@@ -125,53 +128,57 @@ class Estimator:
 
 @dataclass(frozen=True)
 class Model:
-    """A share of a model: one estimator, or one for each of ``labels``."""
+    """A share of a model of ``kind``: one estimator, or one for each of ``labels``; a regression has no labels."""
 
+    kind: str
     estimators: tuple[Estimator, ...]
-    labels: tuple[float, ...] = (0.0, 1.0)
+    labels: tuple[float, ...] = ()
     threshold: float = 0.5
+    exposure: str | None = None
 
     @property
     def ovr(self) -> bool:
         """Whether there is a model for each class against the rest."""
         return len(self.estimators) > 1
 
-    def document(self, role: str, params: CoordinatedLrParams) -> JsonObject:
+    def document(self, role: str, params: CoordinatedParams) -> JsonObject:
         """Return the document; hosts and arbiter know no labels."""
         parts = [estimator.document() for estimator in self.estimators]
         estimator = {str(i): part for i, part in enumerate(parts)} if self.ovr else (parts or [{}])[0]
-        labels = [int(label) if label.is_integer() else label for label in self.labels]
-        return {
-            "data": {"estimator": estimator},
-            "meta": {
-                "model_type": MODEL_TYPE,
-                "role": role,
-                "epochs": params.epochs,
-                "batch_size": params.batch_size,
-                "optimizer_param": params.optimizer.model_dump(mode="json"),
-                "learning_rate_param": params.learning_rate_scheduler.model_dump(mode="json"),
-                "init_param": params.init_param.model_dump(mode="json"),
-                "labels": labels if role == "guest" else None,
-                "ovr": self.ovr,
-                "threshold": self.threshold,
-                "floating_point_precision": params.floating_point_precision,
-            },
+        meta: JsonObject = {
+            "model_type": self.kind,
+            "role": role,
+            "epochs": params.epochs,
+            "batch_size": params.batch_size,
+            "optimizer_param": params.optimizer.model_dump(mode="json"),
+            "learning_rate_param": params.learning_rate_scheduler.model_dump(mode="json"),
+            "init_param": params.init_param.model_dump(mode="json"),
+            "floating_point_precision": params.floating_point_precision,
         }
+        if isinstance(params, CoordinatedLrParams):
+            labels = [int(label) if label.is_integer() else label for label in self.labels]
+            guests = {"labels": labels if role == "guest" else None, "ovr": self.ovr, "threshold": self.threshold}
+            meta |= guests
+        if self.exposure is not None:
+            meta["exposure_colname"] = self.exposure
+        return {"data": {"estimator": estimator}, "meta": meta}
 
     @classmethod
-    def read(cls, document: JsonObject) -> Model:
+    def read(cls, document: JsonObject, kind: str) -> Model:
         """Return the model; raises TaskFailed for a document of something else."""
         meta, estimator = document.get("meta", {}), document.get("data", {}).get("estimator")
-        if meta.get("model_type") != MODEL_TYPE or not isinstance(estimator, dict):
-            raise TaskFailed(f"the input model is not one of {MODEL_TYPE}; connect a training's output_model")
+        if meta.get("model_type") != kind or not isinstance(estimator, dict):
+            raise TaskFailed(f"the input model is not one of {kind}; connect a training's output_model")
         parts = [estimator[str(i)] for i in range(len(estimator))] if meta.get("ovr") else [estimator] * bool(estimator)
-        labels = tuple(float(label) for label in meta.get("labels") or (0, 1))
-        return cls(tuple(Estimator.read(part) for part in parts), labels, float(meta.get("threshold", 0.5)))
+        estimators, labels = tuple(Estimator.read(part) for part in parts), tuple(map(float, meta.get("labels") or ()))
+        return cls(kind, estimators, labels, float(meta.get("threshold", 0.5)), meta.get("exposure_colname"))
 
 
-def warm(params: CoordinatedLrParams, document: JsonObject) -> CoordinatedLrParams:
+P = TypeVar("P", bound=CoordinatedParams)
+
+
+def warm(params: P, document: JsonObject) -> P:
     """Return the parameters with those of the model's own training that a warm start keeps."""
-    meta = document.get("meta", {})
+    meta, changed = document.get("meta", {}), params.model_dump(mode="json")
     kept = {ours: meta[theirs] for theirs, ours in RESTORED.items() if theirs in meta}
-    changed = params.model_dump(mode="json") | kept | {"threshold": meta.get("threshold", params.threshold)}
-    return type(params).model_validate(changed)
+    return type(params).model_validate(changed | {name: value for name, value in kept.items() if name in changed})
