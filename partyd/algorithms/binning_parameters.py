@@ -46,7 +46,8 @@ class LabelSumsParams(FateParams):
 
     ``host_woe`` lets a host transform to WOE as well, which FATE does not have: it learns the WOE of its bins, that is
     the share of events among their rows. Bins of fewer than ``host_woe_rows`` rows, or in which fewer than
-    ``host_woe_events`` rows have the event or lack it, are told only together with their neighbours.
+    ``host_woe_events`` rows have the event or lack it, are told only together with their neighbours; nothing is told
+    where all numbers together could say more than ``host_woe_bits`` bits for each row.
     """
 
     n_bins: int = Field(default=10, gt=1, le=MOST_BINS)
@@ -55,8 +56,9 @@ class LabelSumsParams(FateParams):
     host_woe: bool = False
     host_woe_rows: int = Field(default=50, ge=2)
     host_woe_events: int = Field(default=5, ge=1)
+    host_woe_bits: FiniteFloat = Field(default=0.25, gt=0)
     he_param: HeParam = HeParam()
-    block_rows: int = Field(default=1 << 15, ge=1, le=1 << 18)
+    block_rows: int = Field(default=1 << 14, ge=1, le=1 << 18)
     """Labels that are encrypted and sent in one message."""
 
     @model_validator(mode="after")

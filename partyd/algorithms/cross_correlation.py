@@ -197,8 +197,8 @@ async def host(party: Party, params: CrossCorrelationParams, data: Columns) -> C
     sent = await party.ciphers.rerandomised(concatenate(hidden))
     await party.send(Product(names=list(data.names), p=sent))
     theirs = (await party.recv(GuestShare)).share
+    values = _opened(theirs, share, plan, v.shape[1]).T.copy()  # before the masks go: columns that were none show here
     await party.send(HostShare(share=share))
-    values = _opened(theirs, share, plan, v.shape[1]).T.copy()
     peer = str(guest_address)
     return Correlations(finished=True, names={peer: message.names}, values={peer: values})
 
@@ -263,7 +263,9 @@ cross_correlation = Algorithm(
     ),
     coalitions=(
         "A party that chooses its own columns freely (one that is zero on all but one row, say) reads single values of "
-        "the peer's standardised columns out of the correlations; as many correlations as there are rows would give "
-        "whole columns, so that more columns than rows are refused. The correlations are rounded to 56 binary places."
+        "the peer's standardised columns out of the correlations. The correlations with k columns explain, over n "
+        "rows, k / n of the variance even of an unrelated column of the peer; as many as there are rows would give "
+        "whole columns, so that n - 1 columns and more are refused, and far fewer are wise. Each further job with "
+        "other columns adds to this. The correlations are rounded to 56 binary places."
     ),
 )

@@ -11,7 +11,7 @@ memory does not grow with the table. A block is sent when its receiver is ready 
 
 A host may ask for two things. Where its bins are to be joined optimally, it sends fine ones and the guest answers which
 of the cuts remain (`partyd.algorithms.optimal_bins`). Where its columns are to become WOE, and the guest allows it, the
-guest answers the WOE of its bins, bins of few rows pooled with their neighbours (`partyd.algorithms.woe.pooled`).
+guest answers the WOE of its bins, bins of few rows pooled with their neighbours (`partyd.algorithms.woe.groups`).
 
 ===============  ===========  =====================================================================================
 message          from, to     what the receiver learns
@@ -60,7 +60,7 @@ from partyd.algorithms.label_sums_messages import (
     spans,
 )
 from partyd.algorithms.optimal_bins import kept_cuts
-from partyd.algorithms.woe import pooled
+from partyd.algorithms.woe import groups, pooled, told_bits
 from partyd.crypto import keycheck
 from partyd.crypto.ciphers import CipherVector
 from partyd.crypto.packing import slot_bits, slots, unpack
@@ -157,13 +157,25 @@ async def _answered(party: Party, params: LabelSumsParams, host: HostSums, peer:
         host, kept = joined(host, params)
         await party.send(KeptCuts(kept=kept), to=peer)
     if host.wants_woe:
-        least = params.host_woe_rows, params.host_woe_events
-        woe = [
-            pooled(host.events[cells, 0], host.rows[cells], *least, params.adjustment_factor)
-            for cells in spans(host.bins)
-        ]
+        woe = _told_woe(params, host, peer)
         await party.send(BinWoe(woe=np.concatenate([np.zeros(0), *woe])), to=peer)
     return host
+
+
+def _told_woe(params: LabelSumsParams, host: HostSums, peer: Address) -> list[NDArray[np.float64]]:
+    """Return the WOE that a host is told; raises DataError where it could compute many rows' labels from it."""
+    woe, bits, rows = [], 0.0, 0
+    for cells in spans(host.bins):
+        events, counts = host.events[cells, 0], host.rows[cells]
+        told = groups(events, counts, params.host_woe_rows, params.host_woe_events)
+        woe.append(pooled(events, counts, told, params.adjustment_factor))
+        bits, rows = bits + told_bits(counts, told), int(counts.sum())
+    if bits > params.host_woe_bits * rows:
+        raise DataError(
+            f"the WOE of {peer}'s bins would tell up to {bits:.0f} bits of the labels of {rows} rows, more than "
+            f"host_woe_bits = {params.host_woe_bits:g} for each; bin fewer columns there, or into fewer bins"
+        )
+    return woe
 
 
 def joined(host: HostSums, params: LabelSumsParams) -> tuple[HostSums, Octets]:
@@ -303,7 +315,9 @@ label_sums = Algorithm(
     coalitions=(
         "A guest that encrypts other numbers than labels, say a different power of two for each row, reads out of the "
         "sums in which bins single rows lie, some hundreds of rows a run: a host that does not trust the guest to "
-        "encrypt labels should not take part. Two hosts that are told WOE and compare rows learn the share of events "
-        "of the bins of both, not of their intersections."
+        "encrypt labels should not take part. A host that is told WOE solves equations: the numbers of events in "
+        "overlapping bins of many columns, or of one column binned anew in another job, give single labels away. What "
+        "one job tells is kept below host_woe_bits for each row; jobs are not added up. Two hosts that are told WOE "
+        "and put it together learn as much as one that has the columns of both."
     ),
 )

@@ -11,6 +11,7 @@ much as half of all events; this is not repeated here.) A bin without rows weigh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -49,12 +50,12 @@ def is_monotonic(woe: Vector) -> bool:
     return bool(np.all(steps >= 0) or np.all(steps <= 0))
 
 
-def pooled(events: Counts, rows: Counts, least_rows: int, least_each: int, adjustment: float) -> Vector:
-    """Return the WOE of a column's bins for a party that may not learn what few rows have; the last bin is the missing.
+def groups(events: Counts, rows: Counts, least_rows: int, least_each: int) -> list[tuple[int, int]]:
+    """Return which runs of a column's bins are told to a party that may not learn what few rows have.
 
     Neighbours are taken together, from the lowest bin on, until they have ``least_rows`` rows and ``least_each`` both
-    with and without the event; all of them get the WOE of the whole. What remains at the end joins the last group. A
-    missing bin below these bounds gets 0, and so does a column that is below them as a whole.
+    with and without the event; what remains at the end joins the last group. The last bin, of missing values, is one
+    of its own or told nothing of, and so is a column that is below the bounds as a whole.
     """
 
     def enough(start: int, stop: int) -> bool:
@@ -68,9 +69,18 @@ def pooled(events: Counts, rows: Counts, least_rows: int, least_each: int, adjus
             edges.append(stop)
     if len(edges) > 1:
         edges[-1] = known
-    spans = [*pairwise(edges), *([(known, known + 1)] if enough(known, known + 1) else [])]
+    return [*pairwise(edges), *([(known, known + 1)] if enough(known, known + 1) else [])]
+
+
+def pooled(events: Counts, rows: Counts, told: Sequence[tuple[int, int]], adjustment: float) -> Vector:
+    """Return the WOE of a column's bins: for those of a group that of the whole, 0 for bins in none."""
     woe = np.zeros(len(rows))
-    for start, stop in spans:
+    for start, stop in told:
         e, n = events[start:stop].sum(), rows[start:stop].sum()
         woe[start:stop] = weigh(e, n, int(events.sum()), int(rows.sum()), adjustment).woe
     return woe
+
+
+def told_bits(rows: Counts, told: Sequence[tuple[int, int]]) -> float:
+    """Return how much the numbers of events in these groups can say, in bits: one of n + 1 numbers for n rows."""
+    return float(sum(np.log2(int(rows[start:stop].sum()) + 1) for start, stop in told))

@@ -17,9 +17,10 @@ import click
 
 from partyd.cli import demo_report as report
 from partyd.cli import demo_tables as tables
-from partyd.cli import flow, progress, reasons, sample_jobs
+from partyd.cli import example_tables, flow, progress, reasons, sample_jobs
 from partyd.cli.demo_federation import DemoError, Federation, federation
 from partyd.cli.demo_tables import Cut, Users
+from partyd.cli.example_tables import ExampleTable
 from partyd.client import Client, CsvColumns, Job, Party
 from partyd.errors import PartydError
 
@@ -53,7 +54,9 @@ def command(folder: Path, port: int, once: bool) -> int:
             raise DemoError(f"the AUC differs from scikit-learn's by {difference:.4f}, more than {MAX_DIFFERENCE}")
         url = running.urls[f"{GUEST}/guest"]
         report.title(f"Done in {time.monotonic() - begun:.1f} s. The guest's API: {url}/v2/site/info/query")
+        examples = example_tables.write_tables(folder)
         if not once:
+            _share_examples(running, examples)
             report.line(f"The federation keeps running: try  flow --url {url} job list   Ctrl-C ends it.")
             return _stay(running)
     return 0
@@ -96,6 +99,16 @@ def _share_out(running: Federation, users: Users, folder: Path) -> Cut:
         label_note = ", label y" if label else ""
         report.line(f"{role} {party}: {file}, {stored.count} users, {len(stored.features)} features{label_note}")
     return files
+
+
+def _share_examples(running: Federation, examples: Sequence[ExampleTable]) -> None:
+    parties = {"guest": GUEST, "host": HOST}
+    for table in examples:
+        party = parties[table.role]
+        with running.client(f"{party}/{table.role}") as client:
+            columns = CsvColumns(label=table.label, sample_id="id")
+            client.upload(table.file, NAMESPACE, table.name, columns, Party(table.role, party))
+    report.line(f"The jobs of conf/examples can run: {len(examples)} more tables are uploaded for them.")
 
 
 def _train(client: Client) -> Job:

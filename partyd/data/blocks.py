@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from partyd.data.formats import MAX_ID_BYTES, Format
+from partyd.data.formats import Format
 from partyd.errors import DataError
 
 MAX_NAMED_BAD_ROWS = 20
@@ -59,11 +59,14 @@ class BadRows:
 
 @dataclass(frozen=True)
 class Columns:
-    """Which column of a source holds what, by position; ``sample_id`` is None for ids of our making."""
+    """Which column of a source holds what, by position; ``sample_id`` is None for ids of our making.
+
+    ``match_ids`` are the columns whose texts together are the match id.
+    """
 
     names: tuple[str, ...]
     sample_id: int | None
-    match_id: int | None
+    match_ids: tuple[int, ...]
     label: int | None
     weight: int | None
     features: tuple[int, ...]
@@ -72,6 +75,11 @@ class Columns:
     def sample_name(self) -> str:
         """What the sample ids are called."""
         return EXTENDED if self.sample_id is None else self.names[self.sample_id]
+
+    @property
+    def match_name(self) -> str | None:
+        """What the match ids are called, if there are any."""
+        return "+".join(self.names[i] for i in self.match_ids) or None
 
     @property
     def numeric(self) -> tuple[int, ...]:
@@ -98,21 +106,43 @@ class Columns:
             raise DataError(f"{where} has {len(names)} columns; at most {max_columns} are taken (data.max_columns)")
         finder = _Finder(list(names), form.guess, where)
         first = finder.place(form.sample_id, ("id", "sample_id", "sid"))
-        match_id = finder.place(form.match_id)
+        listed = _listed(finder, form, 0 if first is None else first)
+        used = _used(finder, form, listed)
         if first is None:
-            first = 0 if match_id is None or not form.extend_sid else match_id
-        sample_id = None if form.extend_sid else first
+            first = used[0] if used and form.extend_sid else 0
         if form.extend_sid:
-            match_id = first if match_id is None else match_id
-        elif match_id == sample_id:
-            match_id = None
+            used = used or (first,)
+        elif used == (first,):
+            used = ()
         label, weight = finder.place(form.label, ("y", "label")), finder.place(form.weight)
-        ids = {first, match_id}
+        ids = {first, *used, *listed}
         taken = [place for place in (label, weight) if place is not None]
         if ids & set(taken) or len(set(taken)) != len(taken):
             raise DataError(f"{where}: one column is named as two of sample id, match id, label and weight")
         features = tuple(i for i in range(len(names)) if i not in {*ids, *taken})
-        return cls(tuple(names), sample_id, match_id, label, weight, features)
+        return cls(tuple(names), None if form.extend_sid else first, used, label, weight, features)
+
+
+def _listed(finder: _Finder, form: Format, first: int) -> tuple[int, ...]:
+    """Return the columns that hold ids beside the sample id; raises DataError for some that are not there."""
+    if form.match_id_list:
+        places = [finder.place(name) for name in form.match_id_list]
+        return tuple(dict.fromkeys(place for place in places if place is not None))
+    after = [place for place in range(len(finder.names)) if form.extend_sid or place != first]
+    if len(after) < form.match_id_range:
+        raise DataError(f"{finder.where} has no {form.match_id_range} columns of ids after the sample id")
+    return tuple(after[: form.match_id_range])
+
+
+def _used(finder: _Finder, form: Format, listed: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the columns that make the match id: the one that is named, else all that are listed."""
+    named = finder.place(form.match_id)
+    if named is None:
+        return listed
+    if listed and named not in listed:
+        ids = ", ".join(finder.names[place] for place in listed)
+        raise DataError(f"{finder.where}: the match id {form.match_id!r} is none of the listed ids {ids}")
+    return (named,)
 
 
 @dataclass(frozen=True)
@@ -175,14 +205,6 @@ def check_whole(number: float, name: str, kind: str) -> None:
     """Raise ValueError when a whole number was promised and this is none."""
     if kind.startswith("int") and number == number and number % 1:
         raise ValueError(f"{name} holds {number!r}, which is no whole number as {kind} says")
-
-
-def read_id(text: bytes, strip: bool) -> bytes:
-    """Return an id as it is kept; raises ValueError with a sentence."""
-    word = text.strip() if strip else text
-    if not word or b"\0" in word or len(word) > MAX_ID_BYTES:
-        raise ValueError(f"an id is empty, longer than {MAX_ID_BYTES} bytes or holds a NUL")
-    return word
 
 
 def types_of(columns: Columns, form: Format) -> dict[int, str]:

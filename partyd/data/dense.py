@@ -15,8 +15,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from partyd.data.blocks import BadRows, Block, Columns, Numbers, made_ids, read_id, types_of
+from partyd.data.blocks import BadRows, Block, Columns, Numbers, made_ids, types_of
 from partyd.data.formats import MAX_ID_BYTES, Format
+from partyd.data.ids import composite, normal, read_id
 from partyd.data.text import TextBlocks
 from partyd.errors import DataError
 
@@ -82,7 +83,7 @@ class DenseRows:
         rows = len(parts) // width
         try:
             ids = None if columns.sample_id is None else self._ids(parts[columns.sample_id :: width], data)
-            match_ids = None if columns.match_id is None else self._ids(parts[columns.match_id :: width], data)
+            match_ids = self._match_ids([parts[place::width] for place in columns.match_ids], data)
             numbers = self._matrix(parts, rows, b"_" in data)
         except ValueError:
             return None
@@ -91,12 +92,23 @@ class DenseRows:
         return self._block(ids, match_ids, numbers, np.arange(line, line + rows, dtype=np.int64))
 
     def _ids(self, words: list[bytes], data: bytes) -> NDArray[np.bytes_]:
+        return _bounded(self._texts(words, data))
+
+    def _match_ids(self, columns: list[list[bytes]], data: bytes) -> NDArray[np.bytes_] | None:
+        texts = [self._texts(words, data) for words in columns]
+        if len(texts) < 2:
+            return _bounded(texts[0]) if texts else None
+        return _bounded([composite(parts) for parts in zip(*texts, strict=True)])
+
+    def _texts(self, words: list[bytes], data: bytes) -> list[bytes]:
+        """Return the texts of a column of ids; raises ValueError when one is empty."""
         if self._form.strip_ids and any(space in data for space in SPACES):
             words = [word.strip() for word in words]
-        ids = np.array(words, dtype=np.bytes_)
-        if ids.dtype.itemsize > MAX_ID_BYTES or not all(words):
+        if not data.isascii():
+            words = [normal(word) for word in words]
+        if not all(words):
             raise ValueError
-        return ids
+        return words
 
     def _matrix(self, parts: list[bytes], rows: int, may_hold_underscores: bool) -> NDArray[np.float64]:
         """Turn the columns of numbers into numbers; leaves ``parts`` without the others."""
@@ -135,7 +147,7 @@ class DenseRows:
                 self._read_row(row, line + reader.line_num - 1, rows)
         numbers = np.array(rows.numbers, dtype=np.float64).reshape(len(rows.lines), len(self._columns.numeric))
         ids = None if self._columns.sample_id is None else np.array(rows.ids, dtype=np.bytes_)
-        match_ids = None if self._columns.match_id is None else np.array(rows.match_ids, dtype=np.bytes_)
+        match_ids = np.array(rows.match_ids, dtype=np.bytes_) if self._columns.match_ids else None
         return self._block(ids, match_ids, numbers, np.array(rows.lines, dtype=np.int64))
 
     def _read_row(self, row: list[str], line: int, rows: _Rows) -> None:
@@ -146,7 +158,7 @@ class DenseRows:
             numbers = [self._numbers.named(row[i].encode(), columns.names[i], self._types[i]) for i in columns.numeric]
             strip = self._form.strip_ids
             sample = b"" if columns.sample_id is None else read_id(row[columns.sample_id].encode(), strip)
-            match = b"" if columns.match_id is None else read_id(row[columns.match_id].encode(), strip)
+            match = composite([read_id(row[i].encode(), strip) for i in columns.match_ids])
         except ValueError as error:
             self._bad.add(line, str(error))
             return
@@ -192,6 +204,14 @@ class _Rows:
     match_ids: list[bytes] = field(default_factory=list)
     numbers: list[list[float]] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
+
+
+def _bounded(ids: list[bytes]) -> NDArray[np.bytes_]:
+    """Return ids as an array; raises ValueError when one is too long."""
+    found = np.array(ids, dtype=np.bytes_)
+    if found.dtype.itemsize > MAX_ID_BYTES:
+        raise ValueError
+    return found
 
 
 def _cut(data: bytes, width: int, form: Format) -> list[bytes] | None:

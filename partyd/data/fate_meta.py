@@ -27,7 +27,10 @@ class Meta(BaseModel):
     sample_id_name: Word | None = None
     match_id_name: Word | None = None
     match_id_list: tuple[Word, ...] | None = None
+    """Columns of ids; FATE uses the one that ``match_id_name`` names and refuses several without it, which here make
+    one match id together (`partyd.data.ids`)."""
     match_id_range: int = 0
+    """The same for so many columns after the sample id."""
     label_name: Word | None = None
     label_type: Word = "float64"
     """FATE's default, int32, cuts fractions off; here only a type that is asked for is enforced."""
@@ -48,8 +51,6 @@ class Meta(BaseModel):
 
 def form_of(meta: Meta, *, head: bool, extend_sid: bool) -> Format:
     """Return how a file is read; raises DataError naming what cannot be done here."""
-    if meta.match_id_range > 1 or len(meta.match_id_list or ()) > 1:
-        raise DataError("meta.match_id_range and match_id_list: one match id is used; name it with match_id_name")
     if meta.input_format not in FORMATS:
         raise DataError(f"meta.input_format {meta.input_format!r} is unknown; known: {', '.join(FORMATS)}")
     header = meta.header.split(meta.delimiter) if isinstance(meta.header, str) else list(meta.header or ())
@@ -62,7 +63,9 @@ def form_of(meta: Meta, *, head: bool, extend_sid: bool) -> Format:
                 "header": () if head else tuple(name.strip() for name in header),
                 "encoding": meta.encoding,
                 "sample_id": meta.sample_id_name or None,
-                "match_id": meta.match_id_name or next(iter(meta.match_id_list or ()), None),
+                "match_id": meta.match_id_name or None,
+                "match_id_list": meta.match_id_list or (),
+                "match_id_range": meta.match_id_range,
                 "label": meta.label_name or None,
                 "weight": meta.weight_name or None,
                 "guess": False,

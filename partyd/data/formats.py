@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 MISSING = ("", "na", "nan", "null", "none", "n/a", "?")
 ENCODINGS = ("utf-8", "latin-1", "cp1252", "gbk", "gb18030", "big5", "shift_jis")
 MAX_ID_BYTES = 256
+MAX_ID_PARTS = 16
 TYPES = {
     "float32": "float32",
     "float64": "float64",
@@ -60,6 +61,11 @@ class Format(BaseModel):
     """A byte-order mark of UTF-8 is passed over."""
     sample_id: Name | None = None
     match_id: Name | None = None
+    match_id_list: tuple[Name, ...] = Field(default=(), max_length=MAX_ID_PARTS)
+    """Columns that are ids of a row. One that `match_id` names is used and the others are left out; without a name all
+    of them together are the match id, in this order (`partyd.data.ids`)."""
+    match_id_range: int = Field(default=0, ge=0, le=MAX_ID_PARTS)
+    """The same for the first columns after the sample id, as many as this says."""
     label: Name | None = None
     weight: Name | None = None
     guess: bool = True

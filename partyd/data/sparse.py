@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from partyd.data.blocks import BadRows, Block, Columns, Numbers, made_ids, read_id
+from partyd.data.blocks import BadRows, Block, Columns, Numbers, made_ids
 from partyd.data.formats import Format
+from partyd.data.ids import read_id
 from partyd.data.text import TextBlocks
 from partyd.errors import DataError
 
@@ -96,6 +97,8 @@ class SparseRows:
     def _find(self, keys: list[bytes]) -> Columns:
         prefix = "x" if self._form.input_format == "svmlight" else ""
         form = self._form
+        if form.match_id_range > 1 or len(form.match_id_list) > 1:
+            raise DataError(f"{self._bad.where}: a line of sparse text has one id; name no more than one")
         features = [prefix + key.decode() for key in keys]
         names = [form.sample_id or "id", *([form.label or "y"] if self._has_label else []), *features]
         if len(set(names)) != len(names):
@@ -104,7 +107,7 @@ class SparseRows:
         return Columns(
             names=tuple(names),
             sample_id=None if form.extend_sid else 0,
-            match_id=0 if form.extend_sid and self._has_id else None,
+            match_ids=(0,) if form.extend_sid and self._has_id else (),
             label=1 if self._has_label else None,
             weight=None,
             features=tuple(range(first, len(names))),

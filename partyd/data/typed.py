@@ -8,8 +8,9 @@ from decimal import Decimal
 import numpy as np
 from numpy.typing import NDArray
 
-from partyd.data.blocks import BadRows, Block, Columns, Numbers, check_whole, made_ids, read_id, types_of
+from partyd.data.blocks import BadRows, Block, Columns, Numbers, check_whole, made_ids, types_of
 from partyd.data.formats import Format
+from partyd.data.ids import composite, read_id
 
 Values = Sequence[object] | NDArray[np.float64]
 """One column of a batch: values of any type, or numbers already."""
@@ -48,40 +49,52 @@ class TypedRows:
         numbers = {place: self._vector(batch[place], place, bad) for place in self._columns.numeric}
         ids = {
             place: self._ids(batch[place], bad)
-            for place in (self._columns.sample_id, self._columns.match_id)
+            for place in dict.fromkeys((self._columns.sample_id, *self._columns.match_ids))
             if place is not None
         }
+        match = self._match_ids([ids[place] for place in self._columns.match_ids], bad)
         for row in sorted(bad):
             self._bad.add(int(lines[row]), bad[row])
         good = np.array([row for row in range(len(lines)) if row not in bad], dtype=np.int64) if bad else None
-        return self._block(numbers, ids, lines, good)
+        sample = None if self._columns.sample_id is None else ids[self._columns.sample_id]
+        return self._block(numbers, sample, match, lines, good)
+
+    def _match_ids(self, columns: list[list[bytes]], bad: dict[int, str]) -> list[bytes] | None:
+        """Return the match ids that columns of texts make; rows whose texts cannot be read are told already."""
+        found: list[bytes] = []
+        for row, parts in enumerate(zip(*columns, strict=True)):
+            try:
+                found.append(composite(parts))
+            except ValueError as error:
+                bad.setdefault(row, str(error))
+                found.append(b"")
+        return found if columns else None
 
     def _block(
         self,
         numbers: dict[int, NDArray[np.float64]],
-        ids: dict[int, list[bytes]],
+        sample_ids: list[bytes] | None,
+        match_ids: list[bytes] | None,
         lines: NDArray[np.int64],
         good: NDArray[np.int64] | None,
     ) -> Block:
         columns = self._columns
         every = np.arange(len(lines)) if good is None else good
 
-        def texts(place: int | None) -> NDArray[np.bytes_] | None:
-            return None if place is None else np.array([ids[place][row] for row in every.tolist()], dtype=np.bytes_)
+        def texts(ids: list[bytes] | None) -> NDArray[np.bytes_] | None:
+            return None if ids is None else np.array([ids[row] for row in every.tolist()], dtype=np.bytes_)
 
         def vector(place: int | None) -> NDArray[np.float64] | None:
             return None if place is None else numbers[place][every]
 
-        sample = texts(columns.sample_id)
+        sample = texts(sample_ids)
         if sample is None:
             sample = made_ids(self._prefix, self._made, len(every))
             self._made += len(every)
         features = np.empty((len(every), len(columns.features)))
         for i, place in enumerate(columns.features):
             features[:, i] = numbers[place][every]
-        return Block(
-            sample, features, lines[every], texts(columns.match_id), vector(columns.label), vector(columns.weight)
-        )
+        return Block(sample, features, lines[every], texts(match_ids), vector(columns.label), vector(columns.weight))
 
     def _vector(self, values: Values, place: int, bad: dict[int, str]) -> NDArray[np.float64]:
         name, kind = self._columns.names[place], self._types[place]

@@ -40,7 +40,7 @@ class TableWriter:
         self._columns = columns
         self._form = form
         self._ids = IdFile(folder / "ids.npy")
-        self._match_ids = None if columns.match_id is None else IdFile(folder / "match_ids.npy")
+        self._match_ids = IdFile(folder / "match_ids.npy") if columns.match_ids else None
         self._numbers = self._files()
         self._lines = NpyFile(folder / "lines.npy", "int64")
         self._hashes = IdHashes(folder / "hashes")
@@ -152,7 +152,7 @@ class TableWriter:
         return Schema(
             rows=self.rows,
             sample_id=columns.sample_name,
-            match_id=columns.name(columns.match_id),
+            match_id=columns.match_name,
             label=columns.name(columns.label),
             weight=columns.name(columns.weight),
             features=names,

@@ -12,6 +12,7 @@ import pytest
 from partyd.algorithms.class_count import ClassCount, class_count
 from partyd.algorithms.coordinated_lr import coordinated_lr
 from partyd.algorithms.coordinated_messages import Residual, Rounds
+from partyd.algorithms.coordinated_poisson import HostScores, Means, coordinated_poisson
 from partyd.algorithms.data_split import Split, data_split
 from partyd.algorithms.linear_score import HostScore, linear_score
 from partyd.algorithms.millionaires import millionaires
@@ -86,6 +87,15 @@ def test_bounds_that_the_receivers_masks_follow_are_not_the_senders_choice(
 ) -> None:
     forged(field(kind, name, with_bound(change)))
     refused(coordinated_lr, CryptoError, "bound in bits")
+
+
+@pytest.mark.parametrize(("kind", "name"), [(Means, "m"), (HostScores, "z"), (Residual, "d")])
+@pytest.mark.parametrize("change", [-40, 1])
+def test_nor_are_those_of_a_mean_its_factors_and_scores(
+    forged: Callable[[Change], None], kind: type[Message], name: str, change: int
+) -> None:
+    forged(field(kind, name, with_bound(change)))
+    refused(coordinated_poisson, CryptoError, "bound in bits")
 
 
 @pytest.mark.parametrize("batches", [0, -1, 1 << 40])

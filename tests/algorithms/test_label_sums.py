@@ -27,7 +27,7 @@ from partyd.algorithms.label_sums_messages import (
     spans,
 )
 from partyd.algorithms.optimal_bins import kept_cuts
-from partyd.algorithms.woe import pooled
+from partyd.algorithms.woe import groups, pooled
 from partyd.errors import BadValue, CryptoError, DataError, PartydError
 from partyd.federation.message import Message
 from partyd.federation.party import Party
@@ -40,6 +40,7 @@ ROWS = 50
 BINS = np.array([4, 1, 7])
 CODES = np.column_stack([RANDOM.integers(0, bins + 1, ROWS) for bins in BINS]).astype(np.int16)
 Y = RANDOM.integers(0, 2, ROWS)
+MAY = {"host_woe": True, "host_woe_rows": 8, "host_woe_events": 2, "host_woe_bits": 9}
 
 
 class InsecureParams(LabelSumsParams):
@@ -98,10 +99,11 @@ def test_bins_are_joined_at_the_guest_and_the_host_learns_which() -> None:
 
 
 def test_a_host_that_asks_and_may_learns_pooled_woe() -> None:
-    done = run(GuestLabels(Y, 1), {H1: host_bins(wants_woe=True)}, host_woe=True, host_woe_rows=8, host_woe_events=2)
+    done = run(GuestLabels(Y, 1), {H1: host_bins(wants_woe=True)}, **MAY)
     (first, *_) = spans(BINS)
     events = np.bincount(CODES[Y == 1, 0], minlength=5)
-    want = pooled(events, np.bincount(CODES[:, 0], minlength=5), 8, 2, 0.5)
+    rows = np.bincount(CODES[:, 0], minlength=5)
+    want = pooled(events, rows, groups(events, rows, 8, 2), 0.5)
     assert done.states[H1].woe[first] == pytest.approx(want)
 
 
@@ -109,7 +111,7 @@ def test_who_receives_what() -> None:
     plain = run(GuestLabels(Y, 1), {H1: host_bins()}).transcript
     assert plain.kinds(to=HOST) == {GuestKey, LabelPlan, EncryptedLabels}
     assert plain.kinds(to=GUEST) == {HostColumns, Ready, BinSums}
-    asked = run(GuestLabels(Y, 1), {H1: host_bins(joins=3, wants_woe=True), H2: host_bins()}, host_woe=True).transcript
+    asked = run(GuestLabels(Y, 1), {H1: host_bins(joins=3, wants_woe=True), H2: host_bins()}, **MAY).transcript
     assert asked.kinds(to=H1) - asked.kinds(to=H2) == {KeptCuts, BinWoe}
 
 
@@ -125,6 +127,7 @@ def test_equal_labels_look_different() -> None:
     [
         (GuestLabels(Y, 1), host_bins(wants_woe=True), {}, DataError, "host_woe is not set"),
         (GuestLabels(Y, 3), host_bins(wants_woe=True), {"host_woe": True}, DataError, "two classes"),
+        (GuestLabels(Y, 1), host_bins(wants_woe=True), MAY | {"host_woe_bits": 0.25}, DataError, "bits of the labels"),
         (GuestLabels(Y[:9], 1), host_bins(), {}, DataError, "align them with psi"),
         (GuestLabels(Y, 99), host_bins(), {}, DataError, "no room for 99 classes"),
         (GuestLabels(Y, 1), host_bins(names=("a", "a", "b")), {}, BadValue, "not up to"),
@@ -178,5 +181,5 @@ def test_a_peer_that_cheats_is_noticed(
 
     monkeypatch.setattr(Party, "send", send)
     with pytest.raises(ExceptionGroup) as caught:
-        run(GuestLabels(Y, 1), {H1: host_bins(joins=3, wants_woe=True)}, host_woe=True)
+        run(GuestLabels(Y, 1), {H1: host_bins(joins=3, wants_woe=True)}, **MAY)
     assert caught.group_contains(error, match=match)

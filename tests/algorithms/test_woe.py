@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from partyd.algorithms.woe import is_monotonic, pooled, weigh
+from partyd.algorithms.woe import groups, is_monotonic, pooled, told_bits, weigh
 
 
 def test_weights_are_what_a_cross_table_gives() -> None:
@@ -40,13 +40,16 @@ def test_rising_and_falling_are_monotonic() -> None:
 
 def test_small_bins_are_told_with_their_neighbours_alone() -> None:
     rows, events = np.array([3, 60, 40, 60, 2, 7]), np.array([3, 30, 0, 40, 0, 7])
-    woe = pooled(events, rows, 50, 5, 0.5)
-    total = events.sum(), rows.sum()
-    assert woe[0] == woe[1] == pytest.approx(weigh(np.array(33), np.array(63), *map(int, total), 0.5).woe)
-    assert woe[2] == woe[3] == woe[4] == pytest.approx(weigh(np.array(40), np.array(102), *map(int, total), 0.5).woe)
-    assert woe[5] == 0, "seven rows without a value, all of one kind"
+    told = groups(events, rows, 50, 5)
+    assert told == [(0, 2), (2, 5)], "the last are seven rows without a value, all of one kind"
+    woe = pooled(events, rows, told, 0.5)
+    total = int(events.sum()), int(rows.sum())
+    assert woe[0] == woe[1] == pytest.approx(weigh(np.array(33), np.array(63), *total, 0.5).woe)
+    assert woe[2] == woe[3] == woe[4] == pytest.approx(weigh(np.array(40), np.array(102), *total, 0.5).woe)
+    assert woe[5] == 0
+    assert told_bits(rows, told) == pytest.approx(6 + np.log2(103))
 
 
 def test_a_column_that_is_too_small_as_a_whole_tells_nothing() -> None:
-    assert not pooled(np.array([3, 4, 0]), np.array([9, 9, 0]), 50, 5, 0.5).any()
-    assert not pooled(np.array([60, 40, 0]), np.array([60, 40, 0]), 50, 5, 0.5).any()
+    assert groups(np.array([3, 4, 0]), np.array([9, 9, 0]), 50, 5) == []
+    assert groups(np.array([60, 40, 0]), np.array([60, 40, 0]), 50, 5) == []

@@ -34,7 +34,8 @@ def cosines(rows: Matrix) -> Vector:
     """The cosine attack: rows of one class point one way; the way of the largest spread, without their mean."""
     centred = rows - rows.mean(axis=0)
     way = np.linalg.svd(centred, full_matrices=False)[2][0]
-    return centred @ way / np.maximum(norms(centred), 1e-12)
+    found: Vector = centred @ way / np.maximum(norms(centred), 1e-12)
+    return found
 
 
 def least_squares(x: Matrix, gradient: Vector) -> Vector:
@@ -50,5 +51,5 @@ def boxed(x: Matrix, gradient: Vector, half: float) -> Vector:
 
 
 def declared_auc(rows: int, columns: int) -> float:
-    """Return what the declaration of coordinated_lr says of batches: Phi(sqrt(2 k / (n - k)))."""
+    """Return Phi(sqrt(2 k / (n - k))): the AUC that k sums over n labels give to columns unrelated to them."""
     return 0.5 * (1 + math.erf(math.sqrt(columns / (rows - columns))))

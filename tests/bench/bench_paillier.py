@@ -28,8 +28,10 @@ from tests.bench.paillier_ours import OBFUSCATIONS, all_cores, hiding, keypair, 
 from tests.bench.paillier_peers import INSTALL, OTHERS, PHE, Peer, Size, floor_cells
 from tests.bench.paillier_report import Results, in_order, rates_table, rows, targets_table
 
-FULL = Size(0, 4, 600, many=4000, factors=200, heights=(512, 4096), columns=10, histogram_rows=20_000, features=6)
-QUICK = Size(0, 1, 40, many=100, factors=20, heights=(32, 64), columns=2, histogram_rows=200, features=2)
+FULL = Size(
+    0, 4, 600, many=4000, factors=200, heights=(512, 4096), columns=10, histogram_rows=20_000, features=6, warm=9000
+)
+QUICK = Size(0, 1, 40, many=100, factors=20, heights=(32, 64), columns=2, histogram_rows=200, features=2, warm=1)
 
 
 def machine(cores: Cores) -> str:

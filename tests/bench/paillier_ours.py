@@ -56,6 +56,7 @@ def one_core(size: Size, private: PrivateKey) -> Iterator[Cell]:
     insist(private.decrypt_integers(few), list(range(len(few))), ONE)
     yield cell("decrypt", count=len(few), run=lambda: private.decrypt_integers(few))
     many = distinct(key, size.many)
+    key.encrypt_integers(range(size.warm), PLAIN_BITS)
     yield cell("rerandomise", count=size.encrypt, run=distinct(key, size.encrypt).rerandomised)
     yield cell("add", count=size.many, run=lambda: many + many)
     yield cell("sum", count=size.many, run=many.sum)
@@ -95,12 +96,12 @@ def _packing(ciphertexts: int, private: PrivateKey) -> Iterator[Cell]:
 
 
 def _encryptions(size: Size, private: PrivateKey) -> Iterator[Cell]:
-    """Yield encryption by both holders with each obfuscator; tables of powers are made beforehand, once for a key."""
+    """Yield encryption by both holders with each obfuscator, under keys that have their tables of powers."""
     for obfuscation in OBFUSCATIONS:
         owner = PrivateKey(int(private.p), int(private.q), obfuscation)
         count = max(1, size.encrypt // 20) if obfuscation == "full" else size.encrypt
         for name, holder in ((f"encrypt {obfuscation}", owner.public), (f"encrypt private {obfuscation}", owner)):
-            holder.encrypt_integers([1], PLAIN_BITS)
+            holder.encrypt_integers(range(1 if obfuscation == "full" else size.warm), PLAIN_BITS)
             yield Cell(name, ONE, count, partial(holder.encrypt_integers, range(count), PLAIN_BITS))
 
 
@@ -142,7 +143,9 @@ def all_cores(size: Size, private: PrivateKey, pool: Engine, loop: asyncio.Runne
     for who, engine in engines.items():
         engine.expect(key, 1 << 30)
         for row, (units, ask) in work.items():
-            loop.run(ask(engine))
+            uses = size.warm * pool.parallelism if row.startswith("encrypt") else 1
+            for _ in range(-(-uses // units)):
+                loop.run(ask(engine))
             yield Cell(row, who, units, partial(_wait_for, loop, ask, engine), on_the_wall=True)
 
 

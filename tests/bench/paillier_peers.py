@@ -44,6 +44,8 @@ class Size:
     columns: int
     histogram_rows: int
     features: int
+    warm: int
+    """Encryptions that a key has behind it: its tables grow with use, up to 8,000 (``fixed_base``)."""
     bins: int = 32
 
 

@@ -57,6 +57,20 @@ FATE_PARAMETERS: dict[str, set[str]] = {
         "metrics",
         "output_cv_data",
     },
+    "coordinated_linr": {
+        "learning_rate_scheduler",
+        "epochs",
+        "batch_size",
+        "optimizer",
+        "floating_point_precision",
+        "tol",
+        "early_stop",
+        "he_param",
+        "init_param",
+        "cv_param",
+        "metrics",
+        "output_cv_data",
+    },
 }
 LOCAL_PORTS = (
     {"train_data", "test_data", "input_model"},
@@ -79,9 +93,12 @@ FATE_PORTS: dict[str, tuple[set[str], set[str]]] = {
     "union": ({"input_datas"}, {"output_data"}),
     "evaluation": ({"input_datas"}, set()),
     "psi": ({"input_data"}, {"output_data"}),
-    "coordinated_lr": (
-        {"train_data", "validate_data", "test_data", "cv_data", "warm_start_model", "input_model"},
-        {"train_output_data", "test_output_data", "cv_output_datas", "output_model"},
+    **dict.fromkeys(
+        ("coordinated_lr", "coordinated_linr"),
+        (
+            {"train_data", "validate_data", "test_data", "cv_data", "warm_start_model", "input_model"},
+            {"train_output_data", "test_output_data", "cv_output_datas", "output_model"},
+        ),
     ),
 }
 

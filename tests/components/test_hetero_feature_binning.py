@@ -97,7 +97,7 @@ def test_values_become_woe_at_the_guest_and_at_a_host_that_may(tmp_path: Path) -
     assert np.array_equal(a, woe[np.searchsorted(list(model(done, G)["split_pt_dict"]["a"].values()), X[:, 0])])
     assert np.array_equal(output(done, H, "train_output_data").features, X[:, 2:], equal_nan=True)
     assert any("no WOE is known here" in line for line in done.reports[H].lines)
-    asked = binned(tmp_path, params | {"host_woe": True, "host_woe_rows": 20, "host_woe_events": 3})
+    asked = binned(tmp_path, params | {"host_woe": True, "host_woe_rows": 20, "host_woe_events": 3, "host_woe_bits": 1})
     d = output(asked, H, "train_output_data").features[:, 1]
     points = model(asked, H)["split_pt_dict"]["d"]
     want, _ = expected(X[:, 3], points)

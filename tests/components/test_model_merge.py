@@ -150,7 +150,7 @@ def grown(depth: int) -> Tree:
         level = int(np.log2(nid + 1))
         common = {"nid": nid, "depth": level, "parent": (nid - 1) // 2 if nid else -1, "rows": 1, "hess": 1.0}
         if nid >= inner:
-            nodes.append(Node(owner="", weight=float(RANDOM.normal()), **common))  # type: ignore[arg-type]
+            nodes.append(Node(owner="", weight=float(RANDOM.normal()), **common))
             continue
         owner = OWNERS[int(RANDOM.integers(3))]
         split = {"left": 2 * nid + 1, "right": 2 * nid + 2, "owner": str(owner), "gain": 1.0}
@@ -163,7 +163,7 @@ def grown(depth: int) -> Tree:
         else:
             number = int(RANDOM.integers(5))  # the sixth is used by no tree
             rule = {"record": number, "column": RULES[owner][number].column}
-        nodes.append(Node(**common, **split, **rule))  # type: ignore[arg-type]
+        nodes.append(Node(**common, **split, **rule))
     return Tree(nodes=nodes)
 
 

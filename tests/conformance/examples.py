@@ -107,7 +107,8 @@ def label_sums() -> Example:
     random = np.random.default_rng(7)
     labels, codes = GuestLabels(random.integers(0, 2, 20), 1), random.integers(0, 4, (20, 3)).astype(np.int16)
     names, bins = ("h0", "h1", "h2"), np.array([3, 3, 3])
-    params = InsecureSumsParams(n_bins=2, host_woe=True, host_woe_rows=4, host_woe_events=1, block_rows=8)
+    woe = {"host_woe_rows": 4, "host_woe_events": 1, "host_woe_bits": 9.0}
+    params = InsecureSumsParams.model_validate({"n_bins": 2, "host_woe": True, "block_rows": 8} | woe)
     other = HostBins(("o0",), codes[:, :1], np.array([3]), wants_woe=True)
     return Example(params, {G: labels, H1: HostBins(names, codes, bins, joins=2), H2: other})
 

@@ -34,6 +34,13 @@ def test_fates_own_example_is_understood() -> None:
     assert (found.dtype, found.label_type, found.delimiter) == ("float32", "int32", ",")
 
 
+def test_ids_of_several_columns() -> None:
+    found = form(sample_id_name="sid", match_id_list=["kind", "number"])
+    assert (found.match_id, found.match_id_list) == (None, ("kind", "number"))
+    assert form(match_id_list=["kind", "number"], match_id_name="number").match_id == "number"
+    assert form(match_id_range=3).match_id_range == 3
+
+
 def test_types_words_and_headers() -> None:
     assert form(dtype={"x0": "int", "x1": "double"}).dtype == {"x0": "int64", "x1": "float64"}
     assert form(na_values="-9").missing[-1] == "-9"
@@ -46,8 +53,8 @@ def test_types_words_and_headers() -> None:
 @pytest.mark.parametrize(
     ("meta", "words"),
     [
-        ({"match_id_range": 2}, "one match id"),
-        ({"match_id_list": ["a", "b"]}, "one match id"),
+        ({"match_id_range": 17}, "match_id_range"),
+        ({"match_id_list": ["a"] * 17}, "match_id_list"),
         ({"input_format": "image"}, "known: dense"),
         ({"dtype": "object"}, "no type of numbers"),
         ({"delimiter": "ab"}, "one ASCII character"),

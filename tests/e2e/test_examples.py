@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
 from partyd.cli import demo_tables, example_tables, flow
+from partyd.client import Client, Party, Rows
 from partyd.components import NAMES
 from partyd.components.scorecard import CREDIT_SCORE
+from partyd.data.render import PREDICT_SCORE
+from partyd.errors import PartydError
 from tests.e2e.federation import ROOT, Federation, Json, running
 
 EXAMPLES = ROOT / "conf" / "examples"
 FILES = {path.stem: path for path in sorted(EXAMPLES.glob("*.yaml"))}
 GUEST, HOST = 0, 1
-AT = {GUEST: {"role": "guest", "party_id": "10000"}, HOST: {"role": "host", "party_id": "9999"}}
+AT_GUEST, AT_HOST = Party("guest", "10000"), Party("host", "9999")
 WORKED = "credit_scoring"
+
+
+def read(path: Path) -> Json:
+    """Return a job file's DAG."""
+    return yaml.safe_load(path.read_text())["dag"]
 
 
 @pytest.fixture(scope="module")
@@ -28,13 +36,12 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]
     with running(tmp_path_factory.mktemp("examples") / "f", "embedded") as federation:
         cut = demo_tables.cut(demo_tables.load_users(), folder)
         breast = [(GUEST, cut.guest, "breast_guest", "y"), (HOST, cut.host, "breast_host", "")]
-        sides = {"guest": GUEST, "host": HOST}
-        others = [(sides[t.role], t.file, t.name, t.label) for t in example_tables.write_tables(folder)]
+        roles = {"guest": GUEST, "host": HOST}
+        others = [(roles[t.role], t.file, t.name, t.label) for t in example_tables.write_tables(folder)]
         for at, file, name, label in breast + others:
             form = {"label": label} if label else {}
             federation.upload(at, file.read_text(), "demo", name, sample_id="id", **form)
-        for at in (GUEST, HOST):
-            name = f"{AT[at]['role']}-{AT[at]['party_id']}"
+        for at, name in ((GUEST, "guest-10000"), (HOST, "host-9999")):
             federation.upload(at, f"id,value\nfortune,{at + 5}000000\n", "millionaires", name)
         yield federation
 
@@ -44,28 +51,16 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
 
 
+def url(federation: Federation, at: int) -> str:
+    return f"http://127.0.0.1:{federation.port + at}"
+
+
 def submitted(federation: Federation, name: str, capsys: pytest.CaptureFixture[str]) -> str:
     """Run the command of the file's comment, and return the id of the job, which has succeeded."""
-    url = f"http://127.0.0.1:{federation.port}"
-    status = flow.run(["--url", url, "job", "submit", "-c", str(FILES[name]), "--watch"])
+    status = flow.run(["--url", url(federation, GUEST), "job", "submit", "-c", str(FILES[name]), "--watch"])
     said = capsys.readouterr()
     assert status == 0, said.out + said.err
     return next(line.split()[1] for line in said.out.splitlines() if line.startswith("job "))
-
-
-def rows(federation: Federation, job: str, task: str, port: str, at: int = GUEST) -> list[dict[str, Any]]:
-    """Return the rows of an output table at the party that has it."""
-    found: Json = federation.get(
-        "/v2/output/data/display", at, job_id=job, task_name=task, output_key=port, limit=100, **AT[at]
-    )
-    (table,) = found.values() if isinstance(found, dict) else (found,)
-    return [dict(zip(table["header"], row, strict=True)) for row in table["data"]]
-
-
-def model(federation: Federation, job: str, task: str, at: int = GUEST) -> Json:
-    """Return the data of a task's model at a party."""
-    (found,) = federation.get("/v2/output/model/query", at, job_id=job, task_name=task, **AT[at]).values()
-    return found["data"]
 
 
 def test_every_component_has_an_example() -> None:
@@ -88,6 +83,36 @@ def test_the_example_succeeds(federation: Federation, name: str, capsys: pytest.
     assert view["status"] == "success"
 
 
-def read(path: Path) -> Json:
-    """Return a job file's DAG."""
-    return yaml.safe_load(path.read_text())["dag"]
+def test_the_credit_pipeline_ends_in_a_scorecard(federation: Federation, capsys: pytest.CaptureFixture[str]) -> None:
+    job = submitted(federation, WORKED, capsys)
+    with Client(url(federation, GUEST)) as guest, Client(url(federation, HOST)) as host:
+        for task in ("coordinated_lr_0", "hetero_secureboost_0"):
+            held_out = guest.metrics(job, "evaluation_0", AT_GUEST)[f"{task}_validate_set_auc"].last
+            assert 0.8 < held_out < 0.95
+        stay = {side: selected(client, job, party) for side, (client, party) in sides(guest, host).items()}
+        assert stay["guest"] == {"income", "debt_ratio", "card_use", "savings"}
+        assert stay["host"] == {"late_bills", "contract_months", "monthly_bill", "top_ups"}
+        for client, party in sides(guest, host).values():
+            for port in ("train_output_data", "test_output_data"):
+                weighed = client.rows(job, "hetero_feature_binning_1", party, port=port)
+                assert set(weighed.header) - {"id", "default"} == selected(client, job, party)
+                assert all(abs(value) < 5 for name in selected(client, job, party) for value in numbers(weighed, name))
+        cards = guest.rows(job, "scorecard_0", AT_GUEST)
+        by_risk = np.argsort(numbers(cards, PREDICT_SCORE))
+        assert np.all(np.diff(np.array(numbers(cards, CREDIT_SCORE))[by_risk]) <= 0)
+        with pytest.raises(PartydError, match="has given out no table"):
+            host.rows(job, "scorecard_0", AT_HOST)
+
+
+def sides(guest: Client, host: Client) -> dict[str, tuple[Client, Party]]:
+    return {"guest": (guest, AT_GUEST), "host": (host, AT_HOST)}
+
+
+def selected(client: Client, job: str, party: Party) -> set[str]:
+    """Return the columns that this party is left with."""
+    model: Json = client.documents(job, "hetero_feature_selection_0", party)["train_output_model"]
+    return {name for name, stays in model["data"]["selected_mask"].items() if stays}
+
+
+def numbers(rows: Rows, name: str) -> list[float]:
+    return [float(str(value)) for value in rows.column(name)]

@@ -67,6 +67,16 @@ def test_coordinated_lr(judge: Judge) -> None:
     assert found["model"]
 
 
+def test_coordinated_linr(judge: Judge) -> None:
+    found = judge.pipeline("coordinated_linr")
+    assert found["rows"] == COMMON_ROWS
+    assert 0 < found["tested"] < COMMON_ROWS
+    assert {"predict_result", "predict_score", "predict_detail", "type"} <= set(found["columns"])
+    assert set(found["detail"]) == {"label"}
+    assert "train_set_rmse" in str(found["judged"])
+    assert found["grown"]["output_model"]["data"]["estimator"]["end_epoch"] == 4
+
+
 def test_homo_lr(judge: Judge) -> None:
     found = judge.pipeline("homo_lr")
     assert "auc" in str(found["judged"])
