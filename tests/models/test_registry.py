@@ -3,8 +3,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import zipfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -222,5 +224,122 @@ def test_an_archive_gives_back_what_went_in_and_equal_models_are_equal_files(tmp
         (it.registry.place(entry) / "output_model.json").write_text(json.dumps({"data": 1}))
         with pytest.raises(DataError, match="something else"):
             write_archive(target, job, [(entry, it.registry.place(entry))])
+
+    on_shelf(tmp_path, scene)
+
+
+PLACE = ("j1", "0", "scale_0", "output_model")
+
+
+def with_lineage(it: Shelf, **changes: object) -> Path:
+    """Write a task's output and where it comes from."""
+    folder = it.outputs()
+    told = {"job": "j1", "task": "scale_0", "component": "feature_scale", "stage": "train", "role": "guest",
+            "party_id": "10000", "parties": {"guest": ["10000"], "host": ["9999"]}, "parameters": "0" * 64}  # fmt: skip
+    (folder / "lineage.json").write_text(json.dumps(told | changes))
+    return folder
+
+
+def test_a_model_is_compared_with_its_record_before_it_is_used(tmp_path: Path) -> None:
+    async def scene(it: Shelf) -> None:
+        entry = await it.registry.keep(record(), "scale_0", SCALE, with_lineage(it, uploads=["a" * 64]))
+        assert entry is not None
+        assert entry.lineage is not None
+        assert (entry.lineage.uploads, entry.schema_version) == (("a" * 64,), SCALE.model_schema)
+        assert entry.lineage_sha256 == entry.lineage.digest
+        assert await it.registry.checked(*PLACE) == it.registry.path(*PLACE)
+        file = it.registry.path(*PLACE).with_suffix(".json")
+        whole = file.read_bytes()
+        file.write_bytes(whole.replace(b"1", b"2"))
+        with pytest.raises(DataError, match=r"scale_0/output_model\.json is missing or not what was kept"):
+            await it.registry.checked(*PLACE)
+        file.write_bytes(whole)
+        assert await it.registry.checked(*PLACE)
+        with pytest.raises(DataError, match="flow model query"):
+            await it.registry.checked("j1", "0", "scale_9", "output_model")
+
+    on_shelf(tmp_path, scene)
+
+
+def test_a_changed_lineage_and_a_form_of_the_future_are_refused(tmp_path: Path) -> None:
+    async def scene(it: Shelf) -> None:
+        entry = await it.registry.keep(record(), "scale_0", SCALE, with_lineage(it))
+        assert entry is not None
+        assert entry.lineage is not None
+        forged = entry.lineage.model_copy(update={"parameters": "1" * 64})
+        for changed, words in (
+            (entry.model_copy(update={"lineage": forged}), "lineage of task scale_0"),
+            (entry.model_copy(update={"lineage": None}), "lineage of task scale_0"),
+            (entry.model_copy(update={"schema_version": 99}), "use a newer partyd"),
+        ):
+            packed = changed.model_dump_json().encode()
+            await it.store.write(partial(Transaction.put_document, collection=MODELS, key=KEY, document=packed))
+            with pytest.raises(DataError, match=words):
+                await it.registry.checked(*PLACE)
+        job = await it.registry.job("j1", "0")
+        with pytest.raises(DataError, match="lineage of task scale_0"):
+            write_archive(tmp_path / "x.zip", job, [(entry.model_copy(update={"lineage": forged}), tmp_path)])
+
+    on_shelf(tmp_path, scene)
+
+
+KEY = "j1/0/guest/10000/scale_0"
+
+
+def test_an_archive_carries_the_lineage_and_refuses_one_that_was_changed(tmp_path: Path) -> None:
+    async def scene(it: Shelf) -> None:
+        entry = await it.registry.keep(record(), "scale_0", SCALE, with_lineage(it))
+        assert entry is not None
+        job = await it.registry.job("j1", "0")
+        target = tmp_path / "model.zip"
+        write_archive(target, job, [(entry, it.registry.place(entry))])
+        manifest, _ = read_archive(target, tmp_path / "draft")
+        assert manifest.tasks[0].lineage == entry.lineage
+        for i, (name, value, words) in enumerate(
+            (("parameters", "2" * 64, "lineage"), ("job", "another", "lineage"), ("stage", 7, "stage"))
+        ):
+            other = tmp_path / f"{i}.zip"
+            with zipfile.ZipFile(target) as source, zipfile.ZipFile(other, "w") as copy:
+                for info in source.infolist():
+                    content = source.read(info)
+                    if info.filename == "manifest.json":
+                        document = json.loads(content)
+                        document["tasks"][0]["lineage"][name] = value
+                        content = json.dumps(document).encode()
+                    copy.writestr(info.filename, content)
+            with pytest.raises(DataError, match=words):
+                read_archive(other, tmp_path / f"draft-{i}")
+
+    on_shelf(tmp_path, scene)
+
+
+def test_an_archive_of_an_earlier_partyd_is_still_read(tmp_path: Path) -> None:
+    async def scene(it: Shelf) -> None:
+        entry = await it.registry.keep(record(), "scale_0", SCALE, it.outputs())
+        assert entry is not None
+        write_archive(tmp_path / "new.zip", await it.registry.job("j1", "0"), [(entry, it.registry.place(entry))])
+        with zipfile.ZipFile(tmp_path / "new.zip") as source, zipfile.ZipFile(tmp_path / "old.zip", "w") as copy:
+            document = json.loads(source.read("manifest.json")) | {"format_version": 1}
+            for unknown in ("lineage", "lineage_sha256", "schema_version"):
+                del document["tasks"][0][unknown]
+            copy.writestr("manifest.json", json.dumps(document))
+            copy.writestr("scale_0/output_model.json", source.read("scale_0/output_model.json"))
+        manifest, _ = read_archive(tmp_path / "old.zip", tmp_path / "draft")
+        assert manifest.tasks[0].lineage is None
+
+    on_shelf(tmp_path, scene)
+
+
+def test_a_document_and_a_folder_of_one_output_are_kept_together(tmp_path: Path) -> None:
+    async def scene(it: Shelf) -> None:
+        folder = it.outputs()
+        (folder / "output_model").mkdir()
+        (folder / "output_model" / "model.pmml").write_text("<PMML/>")
+        entry = await it.registry.keep(record(), "merge_0", COMPONENTS["model_merge"], folder)
+        assert entry is not None
+        assert [file.name for file in entry.files] == ["output_model.json", "output_model/model.pmml"]
+        assert await it.registry.checked("j1", "0", "merge_0", "output_model")
+        assert await it.registry.delete("j1", "0", "merge_0", "output_model") == 1
+        assert it.files() == []
 
     on_shelf(tmp_path, scene)
