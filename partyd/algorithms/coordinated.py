@@ -60,7 +60,16 @@ from partyd.algorithms.coordinated_messages import (
     Verdict,
     Weights,
 )
-from partyd.algorithms.linear_model import batch, batch_count, insist_on_finite, insist_on_rows, linear, with_ones
+from partyd.algorithms.linear_model import (
+    MOST_COLUMNS,
+    batch,
+    batch_count,
+    insist_on_finite,
+    insist_on_rows,
+    linear,
+    warning,
+    with_ones,
+)
 from partyd.algorithms.lr_parameters import CoordinatedParams
 from partyd.algorithms.lr_rows import Features, Labelled, own_features
 from partyd.algorithms.optimizers import step
@@ -76,6 +85,8 @@ Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 P = TypeVar("P", bound=CoordinatedParams)
 MAX_BATCHES = 1 << 20
+MOST_OPENED = MOST_COLUMNS + 2
+"""Ciphertexts that a party has opened in a batch: a gradient, intercept and loss, where none share a ciphertext."""
 SUMS = 4
 """About how many sums, packed, a party re-randomises in a batch beside its rows."""
 
@@ -93,7 +104,11 @@ async def start_host(party: Party, params: CoordinatedParams, data: Matrix | Fea
     """Check the features and set the weights."""
     x, start = own_features(data), data.start if isinstance(data, Features) else None
     insist_on_finite(x)
-    insist_on_rows(len(x) // batch_count(len(x), params.batch_size), x.shape[1])
+    least = len(x) // batch_count(len(x), params.batch_size)
+    insist_on_rows(least, x.shape[1])
+    warned = warning(least, x.shape[1], guest=party.me.role == GUEST)
+    if warned:
+        party.report.info(warned)
     if start is None:
         w = params.init_param.weights(party.rng("weights"), x.shape[1])
         return Weights(w=w, first=np.zeros_like(w), second=np.zeros_like(w))
@@ -157,6 +172,11 @@ async def arbiter(
             raise BadValue(f"the guest plans {batches} batches an epoch, not 1 to {MAX_BATCHES}; check its version")
         return state.model_copy(update={"batches": batches})
     for peer, message in (await party.gather(MaskedGradient)).items():
+        if len(message.g) > MOST_OPENED:
+            raise BadValue(
+                f"{peer} wants {len(message.g)} numbers opened at once; the gradient of {MOST_COLUMNS} columns has at "
+                f"most {MOST_OPENED}; do not go on with this party"
+            )
         opened = await party.ciphers.decrypt_integers(private, message.g.under(private.public))
         await party.send(DecryptedGradient(g=opened), to=peer)
     taken = state.taken + 1

@@ -33,7 +33,7 @@ from pydantic import Field
 
 from partyd.algorithms.guest_key import DISCLOSURES, GuestKey, receive_guest_key, send_guest_key
 from partyd.algorithms.he_parameters import HeParam
-from partyd.algorithms.linear_model import insist_on_finite
+from partyd.algorithms.linear_model import LEAST_ROWS_A_COLUMN, insist_on_finite
 from partyd.algorithms.parameters import FateParams
 from partyd.crypto.packing import MASK_BITS, Layout, masked
 from partyd.crypto.paillier import KEY_BITS, Ciphertexts, PublicKey, concatenate
@@ -178,7 +178,7 @@ async def guest(party: Party, params: CrossCorrelationParams, data: Columns) -> 
 async def host(party: Party, params: CrossCorrelationParams, data: Columns) -> Correlations:
     """Multiply the guest's hidden columns by the own, mask the products, and open them with the guest."""
     _insist_on_columns(data.x)
-    key = await receive_guest_key(party, NAME, params.key_bits, params.he_param.obfuscation)
+    key = await receive_guest_key(party, NAME, params.key_bits, params.he_param.hiding)
     message, (guest_address,) = await party.recv(GuestColumns), party.peers(GUEST)
     if message.rows != len(data.x):
         raise DataError(f"the guest has {message.rows} rows, this host {len(data.x)}; align them with psi first")
@@ -234,10 +234,10 @@ def _insist_on_names(names: list[str], rows: int, peer: Address) -> None:
         raise BadValue(f"{peer} correlates {len(names)} columns, not 1 to {MOST_COLUMNS} with names; check its version")
     if len(set(names)) != len(names):
         raise BadValue(f"{peer} gives two of its columns one name; check its version")
-    if rows <= len(names) + 1:
+    if rows < LEAST_ROWS_A_COLUMN * len(names):
         raise DataError(
-            f"{rows} rows against {peer}'s {len(names)} columns: their correlations would give it this party's columns "
-            "themselves; take more rows or fewer columns"
+            f"{rows} rows against {peer}'s {len(names)} columns: their correlations would give it much of this party's "
+            f"columns themselves; take more rows or fewer columns, at least {LEAST_ROWS_A_COLUMN} rows for each"
         )
 
 
@@ -265,7 +265,7 @@ cross_correlation = Algorithm(
         "A party that chooses its own columns freely (one that is zero on all but one row, say) reads single values of "
         "the peer's standardised columns out of the correlations. The correlations with k columns explain, over n "
         "rows, k / n of the variance even of an unrelated column of the peer; as many as there are rows would give "
-        "whole columns, so that n - 1 columns and more are refused, and far fewer are wise. Each further job with "
+        "whole columns, so that more than n / 2 columns are refused, and far fewer are wise. Each further job with "
         "other columns adds to this. The correlations are rounded to 56 binary places."
     ),
 )

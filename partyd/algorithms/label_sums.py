@@ -203,7 +203,7 @@ def joined(host: HostSums, params: LabelSumsParams) -> tuple[HostSums, Octets]:
 
 async def start_host(party: Party, params: LabelSumsParams, data: HostBins) -> HostState:
     """Take the guest's key and plan, and say which columns there are."""
-    key = await receive_guest_key(party, NAME, params.key_bits, params.he_param.obfuscation)
+    key = await receive_guest_key(party, NAME, params.key_bits, params.he_param.hiding)
     plan = await party.recv(LabelPlan)
     if plan.rows != len(data.codes):
         raise DataError(f"the guest has {plan.rows} rows, this host {len(data.codes)}; align them with psi first")
@@ -217,7 +217,7 @@ async def start_host(party: Party, params: LabelSumsParams, data: HostBins) -> H
 
 async def host(party: Party, params: LabelSumsParams, data: HostBins, state: HostState) -> HostState:
     """Add up a block of labels in every bin; after the last one send the sums and take what was asked for."""
-    rows, key = len(data.codes), public_key(state.n, params.he_param.obfuscation)
+    rows, key = len(data.codes), public_key(state.n, params.he_param.hiding)
     packing, stop = Packing(key, rows, state.classes), min(state.done + state.block_rows, rows)
     await party.send(Ready(start=state.done))
     message = await party.recv(EncryptedLabels)
@@ -317,7 +317,8 @@ label_sums = Algorithm(
         "sums in which bins single rows lie, some hundreds of rows a run: a host that does not trust the guest to "
         "encrypt labels should not take part. A host that is told WOE solves equations: the numbers of events in "
         "overlapping bins of many columns, or of one column binned anew in another job, give single labels away. What "
-        "one job tells is kept below host_woe_bits for each row; jobs are not added up. Two hosts that are told WOE "
+        "one job tells is kept below host_woe_bits for each row: at 0.25, which is the default, even columns that have "
+        "nothing to do with the label let the host guess labels with an AUC of up to 0.62. Jobs are not added up. Two hosts that are told WOE "
         "and put it together learn as much as one that has the columns of both."
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 import numpy as np
@@ -16,6 +17,10 @@ Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 
 
+MOST_COLUMNS = 20_000
+"""Of a party: so many weights it may have, and have opened by the arbiter."""
+LEAST_ROWS_A_COLUMN = 2
+WISE_ROWS_A_COLUMN = 30
 ALIASES = {"consts": "const", "random": "random_normal"}
 
 
@@ -89,9 +94,36 @@ def insist_on_finite(x: Matrix) -> None:
 
 
 def insist_on_rows(rows: int, columns: int) -> None:
-    """Raise DataError for batches so small that a gradient would be enough equations to solve for the residuals."""
-    if rows <= columns:
+    """Raise DataError for more columns than a model may have, and for batches whose gradients would give labels away.
+
+    A gradient is one equation a column. With as many as rows the residuals can be computed, and as labels are 0 or 1
+    already below one and a half rows a column. The floor keeps off both; `guessed_auc` says what is left.
+    """
+    if columns > MOST_COLUMNS:
+        raise DataError(f"a party's part of a model has {columns} columns, at most {MOST_COLUMNS} go; drop some")
+    if rows < LEAST_ROWS_A_COLUMN * columns:
         raise DataError(
             f"a batch of {rows} rows against {columns} columns would let a party compute the others' residuals from "
-            "its own gradient; take larger batches or fewer features"
+            f"its own gradient; take larger batches or fewer features: {LEAST_ROWS_A_COLUMN} rows a column at least, "
+            f"{WISE_ROWS_A_COLUMN} or more to be wise"
         )
+
+
+def guessed_auc(rows: int, columns: int) -> float:
+    """Return Phi(sqrt(2 k / (n - k))): the AUC with which k sums over n labels tell 0 from 1, whatever the columns."""
+    return 0.5 * (1 + math.erf(math.sqrt(columns / (rows - columns))))
+
+
+def warning(rows: int, columns: int, *, guest: bool) -> str | None:
+    """Return what a party should read in its log about small batches; None from 30 rows a column on.
+
+    A guest does not know how many columns a host has, and reads what as many as its own would tell.
+    """
+    if rows >= WISE_ROWS_A_COLUMN * columns:
+        return None
+    whose = f"a host with {columns} columns, as many as here," if guest else f"this host with its {columns} columns"
+    return (
+        f"WARNING: batches of {rows} rows are small: from its gradients {whose} can guess the guest's labels with an "
+        f"AUC of about {guessed_auc(rows, columns):.2f}, whatever the columns hold (docs/leakage.md, coordinated "
+        f"models); from {WISE_ROWS_A_COLUMN} rows a column on it is 0.60 and less"
+    )

@@ -54,7 +54,7 @@ AT_BANK: Mapping[str, Trait] = {
     "card_use": Trait(2, True, lambda z: _rounded(1 / (1 + np.exp(0.4 - z)), 3)),
     "savings": Trait(9, False, lambda z: _rounded(np.exp(8.0 + 0.9 * z), -1)),
     "age": Trait(5, False, lambda z: np.clip(_rounded(44 + 12 * z), 18, 92)),
-    "housing": Trait(6, True, lambda z: np.digitize(z, (-0.3, 0.9)) + 1.0),
+    "housing": Trait(6, True, lambda z: np.clip(_rounded(1.8 + 0.9 * z), 1, 3)),
     "branch_km": Trait(11, True, lambda z: _rounded(np.exp(1.0 + 0.7 * z), 1)),
 }
 """The bank's columns; ``housing`` is a category: 1 owns, 2 rents, 3 lives with the family."""

@@ -19,10 +19,13 @@ h is no free choice of the key's owner, who might pick one of small order so tha
 show what was done to them: x is the output of SHAKE-256 on n, everybody derives h from n, and an h that arrives with
 a key must be that one. The proofs need x random, not secret.
 
-Re-randomising hides what was done to a ciphertext from whoever cannot take logarithms to the base h, which is
-everybody for keys made by ``generate_keypair``, their owner included. An owner who *made* p - 1 and q - 1 smooth can:
-for X^T [[d]] it sees the sums of X's columns times d's exponents plus one of 448 bits, and so roughly the sums of the
-columns of X. That is a malicious key owner, whom the protocols here do not cover; ``full`` obfuscation would.
+Re-randomising hides what was done to a ciphertext from whoever cannot take logarithms to the base h. Who does not know
+the factors of n cannot. The owner does, and need only take them modulo p, which a short exponent fits into: for a
+2048-bit key this is a prime field of 1024 bits, about 2^80 steps by the number field sieve for the first logarithm and
+little for each after it; next to none if p - 1 was made smooth. For X^T [[d]] it would then see the sums of X's columns
+times d's exponents plus one of 448 bits, and so roughly the sums of the columns of X. Hence a ciphertext that goes back
+to its owner should be re-randomised from a longer range than it was encrypted with: beside 1024 bits (``djn_half``)
+sums of exponents of 448 bits show nothing, nor beside ``full``. `partyd.algorithms.he_parameters.HIDING` says which.
 """
 
 from __future__ import annotations

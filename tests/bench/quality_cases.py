@@ -236,8 +236,11 @@ CASES = (
     Case(
         "LinR motor", "coordinated_linr", vertical("motor_hetero", label="motor_speed"),
         {
-            "epochs": 100, "batch_size": 100, "tol": 0, "init_param": {"method": "zeros"},
-            "optimizer": {"method": "adam", "penalty": None, "alpha": 0, "optimizer_params": {"lr": 0.05}},
+            "epochs": 300, "tol": 0, "init_param": {"method": "zeros"},
+            "learning_rate_scheduler": {"method": "constant"},
+            "optimizer": {
+                "method": "sgd", "penalty": None, "alpha": 0, "optimizer_params": {"lr": 0.4, "momentum": 0.97},
+            },
         },
         LinearRegression, "rmse", arbiter=True, reference="FATE 0.3140",
     ),

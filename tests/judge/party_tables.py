@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_breast_cancer
 
+from partyd.cli import example_tables
+
 GUEST_FEATURES = 10
 HOMO_ROWS = 227
 """Rows of each party where both have all columns."""
@@ -15,7 +17,8 @@ EXTRA_ROWS = 20
 
 
 def write_tables(folder: Path) -> None:
-    """Write breast_hetero_{guest,host}.csv, their halves for unions, and breast_homo_{guest,host}.csv."""
+    """Write breast_hetero_{guest,host}.csv, their halves for unions, breast_homo_*.csv, and our examples' tables."""
+    example_tables.write_tables(folder)
     data = load_breast_cancer()
     x = (data.data - data.data.mean(axis=0)) / data.data.std(axis=0)
     ids = np.arange(len(x))

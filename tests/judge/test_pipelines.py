@@ -121,3 +121,16 @@ def test_hetero_feature_selection(judge: Judge) -> None:
     assert found["model"]["inner_method"] == ["manual", "iv", "statistics"]
     by_iv = found["model"]["selection_obj_list"][1]["host_selected_mask"]["10000"]
     assert (len(by_iv), sum(by_iv.values())) == (19, 4)
+
+
+def test_credit_scoring(judge: Judge) -> None:
+    found = judge.pipeline("credit_scoring")
+    assert "host_9999_x" not in str(found["binning"])
+    assert "host_10000_x0" in str(found["binning"])
+    assert {"income", "card_use", "debt_ratio"} <= set(found["columns"])
+    assert not {"age", "housing", "branch_km"} & set(found["columns"])
+    judged = next(document for document in found["judged"] if document["name"] == "evaluation")
+    for task in ("lr_0", "sbt_0"):
+        auc, *_ = judged["data"][task]["validate_set"]
+        assert auc["metric"] == "auc"
+        assert 0.78 < auc["val"] < 0.95

@@ -15,12 +15,13 @@ from partyd.components import COMPONENTS
 from partyd.components.base import Component, Kind, Port
 from partyd.dag.spec import read_dag
 from partyd.errors import DataError
+from partyd.jobs.ports import Transaction
 from partyd.jobs.record import MODEL_JOBS, JobRecord
 from partyd.layout import Layout
 from partyd.models import registry as models_module
 from partyd.models.archive import file_name, migrated, read_archive, rename, write_archive
 from partyd.models.entry import check_files
-from partyd.models.registry import ModelRegistry, identity
+from partyd.models.registry import MODELS, ModelRegistry, identity
 from partyd.store import Store
 from partyd.store.space import SpaceLimits
 from partyd.types import GUEST, HOST, Address
@@ -273,7 +274,7 @@ def test_a_changed_lineage_and_a_form_of_the_future_are_refused(tmp_path: Path) 
             (entry.model_copy(update={"schema_version": 99}), "use a newer partyd"),
         ):
             packed = changed.model_dump_json().encode()
-            await it.store.write(partial(Transaction.put_document, collection=MODELS, key=KEY, document=packed))
+            await it.store.write(partial(put, packed))
             with pytest.raises(DataError, match=words):
                 await it.registry.checked(*PLACE)
         job = await it.registry.job("j1", "0")
@@ -283,7 +284,8 @@ def test_a_changed_lineage_and_a_form_of_the_future_are_refused(tmp_path: Path) 
     on_shelf(tmp_path, scene)
 
 
-KEY = "j1/0/guest/10000/scale_0"
+def put(document: bytes, store: Transaction) -> None:
+    store.put_document(MODELS, "j1/0/guest/10000/scale_0", document)
 
 
 def test_an_archive_carries_the_lineage_and_refuses_one_that_was_changed(tmp_path: Path) -> None:

@@ -24,15 +24,15 @@ def new_pipeline():
     return FateFlowPipeline().set_parties(guest=GUEST, host=HOST, arbiter=ARBITER)
 
 
-def upload(folder, *names):
+def upload(folder, *names, meta=META):
     pipeline = new_pipeline()
     for name in names:
-        meta = dict(META) if "guest" in name else {k: v for k, v in META.items() if not k.startswith("label")}
+        own = meta if "guest" in name else {k: v for k, v in meta.items() if not k.startswith("label")}
         pipeline.transform_local_file_to_dataframe(
             file=str(Path(folder) / f"{name}.csv"),
             namespace=NAMESPACE,
             name=name,
-            meta=meta,
+            meta=dict(own),
             head=True,
             extend_sid=True,
         )
