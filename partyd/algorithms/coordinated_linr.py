@@ -90,8 +90,8 @@ coordinated_linr = Algorithm(
     coalitions=(
         "The arbiter holds the private key: with the guest it can open the hosts' scores, with a host the residuals "
         "and so nearly the labels. Batches are the same in every epoch, so that a party gets no more equations about "
-        "labels or scores than batches times its columns, and batches are refused that have no more rows than it has "
-        "columns. Labels that are known to be few whole numbers are nearer to being fixed by them than real ones, and "
+        "labels or scores than batches times its columns, and batches are refused that have fewer than two rows for "
+        "each of them. Labels that are known to be few whole numbers are nearer to being fixed than real ones, and "
         "a column that is zero, or constant, on all but a few rows of a batch (a rare category) shows those rows' "
         f"residuals: take large batches, drop rare categories. {BROKEN_PROTOCOL}"
     ),

@@ -94,13 +94,14 @@ coordinated_lr = Algorithm(
     coalitions=(
         "The arbiter holds the private key: with the guest it can open the hosts' scores, with a host the residuals "
         "and so the labels. Batches are the same in every epoch, so that a party gets no more equations about labels "
-        "or scores than batches times its columns, and batches are refused that have no more rows than it has columns. "
-        "With its own weights a host can score rows by its own features: on the breast data that alone reaches an AUC "
-        "of 0.97. Beyond that, the gradient of a batch of n rows and k columns lets it guess the labels of these rows, "
-        "also where its features say nothing about them, with an AUC of about Phi(sqrt(2 k / (n - k))): 0.65 with 300 "
-        "rows and 20 columns, 0.55 with 130 rows a column; below one and a half rows a column it can compute them. "
-        "A batch of fewer than about thirty rows a column still fixes 0/1 labels in principle, and a column that is "
-        "zero, or constant, on all but a few rows of a batch (a rare category) shows those rows' residuals: take large "
-        f"batches, drop rare categories. {BROKEN_PROTOCOL}"
+        "or scores than batches times its columns, and batches are refused that have fewer than two rows for each of "
+        "them. With its own weights a host can score rows by its own features: on the breast data that alone reaches "
+        "an AUC of 0.97. Beyond that, the gradient of a batch of n rows and k columns lets it guess the labels of "
+        "these rows, also where its features say nothing about them, with an AUC of about Phi(sqrt(2 k / (n - k))): "
+        "0.65 with 300 rows and 20 columns, 0.55 with 130 rows a column, but 0.92 with two rows a column, the floor; "
+        "below one and a half rows a column it could compute them. A batch of fewer than about thirty rows a column, "
+        "of which the job's log warns, still fixes 0/1 labels in principle, and a column that is zero, or constant, on "
+        "all but a few rows of a batch (a rare category) shows those rows' residuals: take large batches, drop rare "
+        f"categories. {BROKEN_PROTOCOL}"
     ),
 )

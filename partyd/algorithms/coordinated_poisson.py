@@ -250,8 +250,8 @@ coordinated_poisson = Algorithm(
         "regression, each epoch gives new equations about the others' factors; when these have come to rest, as many "
         "epochs as a batch has rows for each column would do to solve for them, and through them for sums of labels. "
         "About the labels beside them there are no more equations than batches times columns. Take few epochs, large "
-        "batches and few columns, and stop early. Batches are refused that have no more rows than a party has columns. "
-        "A column that is zero, or constant, on all but a few rows of a batch (a rare category) shows those rows' "
-        f"residuals: drop rare categories. {BROKEN_PROTOCOL}"
+        "batches and few columns, and stop early. Batches are refused that have fewer than two rows for each of a "
+        "party's columns. A column that is zero, or constant, on all but a few rows of a batch (a rare category) shows "
+        f"those rows' residuals: drop rare categories. {BROKEN_PROTOCOL}"
     ),
 )

@@ -9,7 +9,6 @@ from pydantic import BeforeValidator, Field
 from partyd.algorithms.parameters import Settings, lower
 from partyd.crypto.paillier import KEY_BITS, Obfuscation
 
-
 HIDING: dict[Obfuscation, Obfuscation] = {
     "djn256": "djn_half",
     "djn448": "djn_half",

@@ -11,10 +11,10 @@ dozens of candidates to a ciphertext. When a host's split is chosen, the guest g
 oblivious selection (`partyd.crypto.selection`), so that not even then the host learns which rows are in the node; with
 ``hide_rows`` off the host is told, as in SecureBoost, of its own nodes only.
 
-With v_is = 1 where row i goes left of candidate s, [[.]] under the host's key, and r fresh masks:
+With v_is = 1 where row i goes left of candidate s, [[.]] under the host's key, and r fresh masks uniform modulo n:
 
-    host:   [[v_is]], once       guest: prod_(i in node) [[v_is]]^(g_i) [[r]] = [[G_s + r]], the same for h
-    host:   G_s + r              guest: G_s, and so the gain of each s (`partyd.algorithms.secureboost_trees`)
+    host:   [[v_is]], once       guest: prod_(i in node) [[v_is]]^(2 g_i) [[r]] = [[2 G_s + r]], the same for h
+    host:   2 G_s + r modulo n   guest: G_s, and so the gain of each s (`partyd.algorithms.secureboost_trees`)
 
 Of two siblings the smaller one's sums are opened, the other's are the parent's less these. One round a level; all trees
 of a round (one for each class) grow together.
@@ -22,10 +22,10 @@ of a round (one for each class) grow together.
 ==============  ===========  =====================================================================================
 message         from, to     what the receiver learns
 ==============  ===========  =====================================================================================
-HostKey         host, guest  the public key, and how many splits the host offers
+HostKey         host, guest  the public key, and how many columns and splits the host offers
 Plan            guest, host  how many rows are trained on and held out; whether rows are counted
 EncryptedSides  host, guest  nothing: sides under the host's key, in a secret order of the candidates
-MaskedSums      guest, host  how many nodes are weighed; sums behind masks 40 bits wider: nothing
+MaskedSums      guest, host  how many nodes are weighed; sums behind masks uniform modulo n: nothing
 OpenedSums      host, guest  of each weighed node and each candidate, the sums of g and h (and rows) of its left side
 ChosenSplits    guest, host  by which candidates the host splits nodes; nothing of rows (without ``hide_rows``: which)
 Sides           host, guest  which of these nodes' rows go left, and the position of the column
@@ -40,9 +40,22 @@ on single rows but what masks and transfers hide; it learns which of its columns
 Without it, a host sees sets of rows that the other parties' splits on the way to its node have in common, and these may
 follow the label as closely as the guest's best column does.
 
+Masks are uniform modulo n, so that what a host decrypts is uniform, whatever it encrypted: numbers that are no sides,
+in which each label would be a digit of the sum, tell it nothing.
+
 A ciphertext that the guest made must not show its exponents to the key's owner, who made the factors. Its randomness is
-h^(sum g_i a_i + b) with the owner's a_i of 448 bits; so b is drawn with half the key's length (``djn_half``; uniformly
-where the owner's are as long), hundreds of bits longer than the sum, whatever discrete logarithms the owner can take.
+h^(sum 2 g_i a_i + b) with the owner's a_i of 448 bits; so b is drawn with half the key's length (``djn_half``;
+uniformly where the owner's are as long), hundreds of bits longer than the sum, whatever discrete logarithms to the base
+h the owner can take. Randomness that is no power of h is another matter: powers of h have Jacobi symbol 1, and a host
+that multiplies w^n into a row, w being 1 modulo p and -1 modulo q, would read from the symbol of what comes back
+whether the row's exponents add up to an even number. Exponents are even for that reason, which closes the subgroup of
+order 2, and with it everything that lies outside <h> when p - 1 and q - 1 share no other factor and h is random.
+
+Semi-honest hosts are what is promised. A host that made p - 1 and q - 1 with a common factor d above 2 has elements of
+order d outside <h>, and with them reads sums of exponents modulo d; smooth p - 1 and q - 1 help it too. Against that
+stands ``he_param`` with ``obfuscation`` ``djn_half`` or ``full``: the guest then answers with uniform residues, at some
+milliseconds for each. A host may also send sides that make the guest refuse a sum for some labels and not for others:
+that the job ends tells it so much, once.
 
 Everything is exact on integers and fixed in its order: the same seed gives the same trees. The guest keeps the
 ciphertexts of its hosts while it trains (rows x candidates / 70 x 512 bytes), on disk under the task's folder.
@@ -60,7 +73,7 @@ from partyd.algorithms.secureboost_host import (
     key_context,
     start_host,
 )
-from partyd.algorithms.secureboost_level import choices_of, divided, fields_of, file_of, host_key, opened
+from partyd.algorithms.secureboost_level import choices_of, divided, file_of, host_key, opened
 from partyd.algorithms.secureboost_messages import (
     ChosenSplits,
     EncryptedSides,
@@ -85,7 +98,10 @@ from partyd.federation.party import Party
 from partyd.types import GUEST, HOST, Address
 from partyd.wire.codec import Secret
 
-MOST_CANDIDATES = 1 << 24
+MOST_COLUMNS = 1 << 16
+MOST_CANDIDATES = 1 << 20
+MOST_BYTES = 16 << 30
+"""A host's ciphertexts on the guest's disk."""
 MOST_WEIGHT = 1024.0
 
 
@@ -130,17 +146,19 @@ async def guest(party: Party, params: SecureBoostParams, data: GuestRows, state:
 
 async def _meet(party: Party, params: SecureBoostParams, data: GuestRows, state: GuestState) -> GuestState:
     """Take every host's key, and say what the training is about."""
-    n, candidates, first, offers = dict[str, int](), dict[str, int](), dict[str, int](), dict[Address, bytes]()
+    n, columns, candidates, first = dict[str, int](), dict[str, int](), dict[str, int](), dict[str, int]()
+    offers = dict[Address, bytes]()
     for peer, message in (await party.gather(HostKey)).items():
         insecure = params.key_bits < KEY_BITS
         public = keycheck.public_from_bytes(message.key, params.key_bits, insecure_for_tests=insecure)
         keycheck.verify(public, message.proof, key_context(party, peer))
-        if not (0 <= message.candidates <= MOST_CANDIDATES and message.first >= 0):
-            raise BadValue(f"{peer} offers {message.candidates} splits, not 0 to {MOST_CANDIDATES}; check its version")
-        n[str(peer)], candidates[str(peer)], first[str(peer)] = int(public.n), message.candidates, message.first
-        offers[peer] = message.offer
-    met = state.evolve(n=n, candidates=candidates, first=first)
-    told = {"bits": params.gradient_bits, "fields": fields_of(params), "chunk_rows": _chunk_rows(params, data, met)}
+        _insist_on_offer(params, message, peer)
+        n[str(peer)], columns[str(peer)] = int(public.n), message.columns
+        candidates[str(peer)], first[str(peer)], offers[peer] = message.candidates, message.first, message.offer
+    met = state.evolve(n=n, columns=columns, candidates=candidates, first=first)
+    for peer in offers:
+        _insist_on_disk(params, data, met, peer)
+    told = {"bits": params.gradient_bits, "fields": params.fields, "chunk_rows": _chunk_rows(params, data, met)}
     transfers = dict[str, Secret]()
     for peer, offer in offers.items():
         point = b""
@@ -149,6 +167,27 @@ async def _meet(party: Party, params: SecureBoostParams, data: GuestRows, state:
             transfers[str(peer)] = Secret(chooser.to_bytes())
         await party.send(Plan(rows=len(data.y), held_out=data.held_rows, point=point, **told), to=peer)
     return met.evolve(transfers=transfers)
+
+
+def _insist_on_offer(params: SecureBoostParams, message: HostKey, peer: Address) -> None:
+    """Raise BadValue for a host that offers more than its columns can: a split a bin, two where values are missing."""
+    most = min(message.columns * params.max_bin * 2, MOST_CANDIDATES)
+    if not (0 <= message.columns <= MOST_COLUMNS and 0 <= message.candidates <= most and message.first >= 0):
+        raise BadValue(
+            f"{peer} offers {message.candidates} splits of {message.columns} columns, at most {MOST_CANDIDATES} of "
+            f"{MOST_COLUMNS} are taken; lower max_bin, select columns, or check its version"
+        )
+
+
+def _insist_on_disk(params: SecureBoostParams, data: GuestRows, state: GuestState, peer: Address) -> None:
+    """Raise DataError where a host's ciphertexts would take more disk than they may."""
+    key, name = host_key(params, state.n[str(peer)]), str(peer)
+    size = len(data.y) * _packing(params, data, state, name).per_row * key.ciphertext_bytes
+    if size > MOST_BYTES:
+        raise DataError(
+            f"{state.candidates[name]} splits of {peer} for {len(data.y)} rows take {size >> 30} GiB encrypted, at "
+            f"most {MOST_BYTES >> 30}; lower max_bin, select columns, or sample rows"
+        )
 
 
 async def _collected(
@@ -160,7 +199,7 @@ async def _collected(
         key, packing = host_key(params, state.n[str(peer)]), packings[str(peer)]
         count = (stop - state.stored) * packing.per_row
         vector = message.sides.under(key, count=count, exponent=0, bound_bits=packing.plain_bits)
-        data.spool.put(file_of(peer), state.stored * packing.per_row * key.ciphertext_bytes, kept(vector))
+        data.spool.put(file_of(peer), kept(vector, packing, state.stored, len(data.y)))
     party.report.progress(0, params.num_trees * params.depth, "receiving the hosts' encrypted columns")
     return state.evolve(stored=stop)
 
@@ -261,15 +300,15 @@ def _chunk_rows(params: SecureBoostParams, data: GuestRows, state: GuestState) -
 
 hetero_secureboost = Algorithm(
     name="hetero_secureboost",
-    version="1",
+    version="2",
     params=SecureBoostParams,
     programs={GUEST: Program(GuestState, start_guest, guest), HOST: Program(HostState, start_host, host)},
     messages=(HostKey, Plan, EncryptedSides, MaskedSums, OpenedSums, ChosenSplits, Sides),
     disclosures=(
         Disclosure(
             GUEST,
-            "each host's public key, how many splits its columns offer together, and how many splits an earlier "
-            "model kept there; requests for base transfers tell nothing",
+            "each host's public key, how many columns it has, how many splits these offer together, and how many "
+            "splits an earlier model kept there; requests for base transfers tell nothing",
             HostKey,
         ),
         Disclosure(
@@ -285,19 +324,26 @@ hetero_secureboost = Algorithm(
             EncryptedSides,
         ),
         Disclosure(
-            HOST, "how many nodes of the trees are weighed at each level; their sums only behind masks", MaskedSums
+            HOST,
+            "how many nodes of the trees are weighed at each level; their sums only behind masks uniform modulo n",
+            MaskedSums,
         ),
         Disclosure(
             GUEST,
             "for every node and every split that a host offers, the sums of its own gradients and curvatures over the "
             "node's rows on the split's left side: how the label is spread over the host's bins, without knowing which "
-            "column and which values they are. A guest that asks for sums over few rows learns these rows' bins",
+            "column and which values they are; of nodes of few rows also on which side each of them lies; over many "
+            "trees a growing part of the host's row-by-split table. A guest that asks for sums over few rows on "
+            "purpose learns these rows' bins at once",
             OpenedSums,
         ),
         Disclosure(
             HOST,
             "which of its own splits are chosen, at which level of which of the trees that grow together; nothing of "
-            "rows, gradients, leaves or other parties' splits. Where the job sets hide_rows to false: also which rows "
+            "rows, gradients, leaves or other parties' splits. But splits are chosen because they divide the labels: "
+            "on the breast data, scoring rows by its own chosen splits reaches an AUC of 0.99. With columns that have "
+            "nothing to do with the label it stays within 0.55 on 1,000 rows; where some hundred rows meet hundreds of "
+            "splits, the best fit by chance, and 0.64 was seen. Where the job sets hide_rows to false: also which rows "
             "are in the nodes that its splits divide, which may follow the label as closely as the splits above do",
             ChosenSplits,
         ),

@@ -318,7 +318,7 @@ label_sums = Algorithm(
         "encrypt labels should not take part. A host that is told WOE solves equations: the numbers of events in "
         "overlapping bins of many columns, or of one column binned anew in another job, give single labels away. What "
         "one job tells is kept below host_woe_bits for each row: at 0.25, which is the default, even columns that have "
-        "nothing to do with the label let the host guess labels with an AUC of up to 0.62. Jobs are not added up. Two hosts that are told WOE "
-        "and put it together learn as much as one that has the columns of both."
+        "nothing to do with the label let the host guess labels with an AUC of up to 0.62. Jobs are not added up. Two "
+        "hosts that are told WOE and put it together learn as much as one that has the columns of both."
     ),
 )

@@ -28,6 +28,7 @@ from partyd.algorithms.secureboost_messages import (
 from partyd.algorithms.secureboost_parameters import SecureBoostParams
 from partyd.algorithms.secureboost_sums import Packing
 from partyd.crypto import keycheck, selection
+from partyd.crypto.packing import blinded_bits
 from partyd.crypto.paillier import PrivateKey
 from partyd.crypto.prg import SEED_BYTES, Prg
 from partyd.errors import BadValue, DataError
@@ -38,10 +39,11 @@ from partyd.wire.codec import Secret
 Matrix = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Bits = NDArray[np.uint8]
-CHUNK_BYTES = 16 << 20
-"""Ciphertexts in a message."""
+CHUNK_BYTES = 4 << 20
+"""Ciphertexts in a message: both sides hold some copies of it, and ten times as much of bits before encryption."""
 MOST_NODES = 1 << 16
-MOST_FIELDS = 3
+MOST_SIDES = 1 << 28
+"""Rows times splits in one selection: 32 MiB of sides, and a minute of hashing."""
 NOTHING = np.zeros(0, dtype=np.uint8)
 
 
@@ -84,18 +86,20 @@ async def _meet(
     key = keycheck.public_to_bytes(private.public)
     sender = selection.begin(party.rng("offer")) if params.hide_rows else None
     offer = b"" if sender is None else sender.request.points
-    await party.send(HostKey(key=key, proof=proof, candidates=len(offered), first=data.first, offer=offer))
+    columns, candidates = np.shape(data.x)[1], len(offered)
+    told = HostKey(key=key, proof=proof, columns=columns, candidates=candidates, first=data.first, offer=offer)
+    await party.send(told)
     plan = await party.recv(Plan)
     if plan.rows != len(data.x) or plan.held_out != data.held_rows:
         raise DataError(f"the guest trains on {plan.rows} rows, this host has {len(data.x)}; align them with psi first")
-    if not (1 <= plan.bits <= 64 and 2 <= plan.fields <= MOST_FIELDS):
-        raise BadValue(f"the guest asks for {plan.fields} sums of {plan.bits} bits; check its version")
+    if (plan.bits, plan.fields) != (params.gradient_bits, params.fields):
+        raise BadValue(f"the guest plans {plan.fields} sums of {plan.bits} bits against the job; check its version")
     packing = Packing.of(private.public, plan.rows, plan.bits, len(offered))
     if not 1 <= plan.chunk_rows <= packing.chunk_rows(private.public, CHUNK_BYTES):
         raise BadValue(f"the guest asks for {plan.chunk_rows} rows in a message; check its version")
     kept = b"" if sender is None else selection.ready(sender, plan.point).to_bytes()
-    told = plan.model_dump(exclude={"point"})
-    return state.model_copy(update={"met": True, "transfers": Secret(kept), **told})
+    planned = plan.model_dump(exclude={"point"})
+    return state.model_copy(update={"met": True, "transfers": Secret(kept), **planned})
 
 
 async def _level(
@@ -111,13 +115,15 @@ async def _level(
     asked = await party.recv(MaskedSums)
     if asked.finished:
         return state.model_copy(update={"finished": True})
-    begun = state.begun + asked.begins
+    begun, depth = state.begun + asked.begins, 0 if asked.begins else state.depth
+    if not 1 <= begun <= params.num_trees or depth >= params.depth:
+        raise BadValue(f"the guest asks for level {depth} of round {begun}, more than the job has; check its version")
+    most = params.aim.trees << depth
     allowed = _allowed(params, offered, state.seed, begun) if asked.begins else NOTHING
-    values = await _opened(party, state, private, packing, asked)
+    values = await _opened(party, state, private, packing, asked, min(most, MOST_NODES))
     await party.send(OpenedSums(values=values, allowed=allowed))
     chosen = await party.recv(ChosenSplits)
-    if any(not 0 <= one.candidate < len(offered) for one in chosen.splits):
-        raise BadValue("the guest chose a split that was not offered; check its version")
+    _insist_on_chosen(params, data, chosen, len(offered), most)
     rules = [_rule(params, data, offered, one.candidate) for one in chosen.splits]
     first = data.first + len(state.records)
     if not params.hide_rows:
@@ -129,20 +135,41 @@ async def _level(
     splits = [Split(left=left, column=rule.column, record=first + i) for i, (left, rule) in numbered]
     await party.send(Sides(splits=splits, hidden=hidden))
     party.report.progress(min(begun, params.num_trees), params.num_trees, "training")
-    done = {"begun": begun, "levels": state.levels + 1, "records": [*state.records, *rules]}
+    done = {"begun": begun, "depth": depth + 1, "levels": state.levels + 1, "records": [*state.records, *rules]}
     return state.model_copy(update=done)
 
 
 async def _opened(
-    party: Party, state: HostState, private: PrivateKey, packing: Packing, asked: MaskedSums
+    party: Party, state: HostState, private: PrivateKey, packing: Packing, asked: MaskedSums, most: int
 ) -> list[int]:
-    if not 0 <= asked.nodes <= MOST_NODES or (asked.sums is None) != (asked.nodes == 0):
+    if not 0 <= asked.nodes <= most or (asked.sums is None) != (asked.nodes == 0):
         raise BadValue(f"the guest asks for sums of {asked.nodes} nodes; check its version")
     if asked.sums is None:
         return []
     count = asked.nodes * state.fields * packing.per_row
-    hidden = asked.sums.under(private.public, count=count, exponent=0, bound_bits=packing.masked_bits)
-    return await party.ciphers.decrypt_integers(private, hidden)
+    hidden = asked.sums.under(private.public, count=count, exponent=0, bound_bits=blinded_bits(private.public))
+    return await party.ciphers.decrypt_residues(private, hidden)
+
+
+def _insist_on_chosen(params: SecureBoostParams, data: HostRows, chosen: ChosenSplits, offered: int, most: int) -> None:
+    """Raise unless the chosen splits are of those offered, no more of them than the level's trees have nodes."""
+    if any(not 0 <= one.candidate < offered for one in chosen.splits):
+        raise BadValue("the guest chose a split that was not offered; check its version")
+    trees = np.array([one.tree for one in chosen.splits], dtype=np.int64)
+    by_tree = np.bincount(trees, minlength=1) if not np.any((trees < 0) | (trees >= params.aim.trees)) else None
+    if by_tree is None or int(by_tree.max()) > most // params.aim.trees:
+        raise BadValue(f"the guest splits {len(trees)} nodes, the level has {most} at most; check its version")
+    if params.hide_rows:
+        insist_on_table(len(data.x) + data.held_rows, len(trees))
+
+
+def insist_on_table(rows: int, splits: int) -> None:
+    """Raise DataError for more sides than one selection may hide."""
+    if rows * splits > MOST_SIDES:
+        raise DataError(
+            f"hiding {rows} rows at {splits} splits of a level takes more than {MOST_SIDES} sides; lower max_depth, "
+            "or set hide_rows to false"
+        )
 
 
 def _allowed(params: SecureBoostParams, offered: Candidates, seed: bytes, begun: int) -> NDArray[np.uint8]:

@@ -9,7 +9,7 @@ from partyd.algorithms import secureboost_guest as grow
 from partyd.algorithms.arbiter_key import public_key
 from partyd.algorithms.secureboost_columns import Candidates, Columns
 from partyd.algorithms.secureboost_gradients import LEFT_OUT
-from partyd.algorithms.secureboost_host import MOST_FIELDS, MOST_NODES, NOTHING
+from partyd.algorithms.secureboost_host import MOST_NODES, NOTHING, insist_on_table
 from partyd.algorithms.secureboost_messages import (
     Chosen,
     ChosenSplits,
@@ -25,7 +25,7 @@ from partyd.algorithms.secureboost_parameters import SecureBoostParams
 from partyd.algorithms.secureboost_sums import Packing, Summands, node_sums
 from partyd.algorithms.secureboost_trees import Best, Node
 from partyd.crypto import selection
-from partyd.crypto.packing import masked
+from partyd.crypto.packing import blinded
 from partyd.crypto.paillier import Ciphertexts, Obfuscation, PublicKey
 from partyd.errors import BadValue, DataError
 from partyd.federation.party import Party
@@ -42,10 +42,6 @@ HIDING: dict[Obfuscation, Obfuscation] = {
 """How the guest hides what it computes, by how the hosts encrypt."""
 Choice = tuple[str, Best]
 """Whose split of a node is best (an address; empty for none), and which."""
-
-
-def fields_of(params: SecureBoostParams) -> int:
-    return MOST_FIELDS if grow.rules_of(params).counts else MOST_FIELDS - 1
 
 
 def host_key(params: SecureBoostParams, n: int) -> PublicKey:
@@ -81,7 +77,7 @@ async def opened(
         asked[peer] = nodes, masks
     for peer in asked:  # what the next level may need is made ready while hosts decrypt
         nodes_below = sum(len(front) for front in fronts)
-        wanted = nodes_below * packings[str(peer)].per_row * fields_of(params)
+        wanted = nodes_below * packings[str(peer)].per_row * params.fields
         party.obfuscators(host_key(params, state.n[str(peer)]), wanted)
     allowed, known = dict(state.allowed), dict[str, Integers]()
     for peer, (nodes, masks) in asked.items():
@@ -92,7 +88,9 @@ async def opened(
             if reply.allowed.shape != (-(-state.candidates[name] // 8),):
                 raise BadValue(f"{peer} allows candidates that it did not offer; check its version")
             allowed[name] = flags_of(reply.allowed, state.candidates[name]).astype(np.uint8)
-        opened = packings[name].opened(reply.values, masks, fields_of(params)) if masks else []
+        opened = (
+            packings[name].opened(host_key(params, state.n[name]), reply.values, masks, params.fields) if masks else []
+        )
         for front in fronts:
             mine = {nid: sums for (f, nid), sums in zip(nodes, opened, strict=True) if f.tree == front.tree}
             known |= grow.completed(state, name, front, mine)
@@ -110,15 +108,15 @@ async def _hidden_sums(
 ) -> tuple[Ciphertexts, list[int]]:
     """Return the masked sums of ``nodes`` for a host, and the masks."""
     key = host_key(params, state.n[str(peer)])
-    stored = data.spool.rows(file_of(peer), (len(data.y), packing.per_row, key.ciphertext_bytes))
+    stored = data.spool.stored(file_of(peer), len(data.y), packing.per_row, key.ciphertext_bytes)
     summands = []
     for front, nid in nodes:
         codes = state.codes[front.tree]
         rows = np.flatnonzero((state.place[front.tree] == nid) & (codes != LEFT_OUT))
-        table = grow.exponents(state, front.tree, counts=fields_of(params) == MOST_FIELDS)
+        table = grow.exponents(state, front.tree, counts=params.fields == 3)
         summands.append(Summands(rows, codes[rows], table))
     sums = await node_sums(party.engine, key, packing, stored, summands)
-    hidden, masks = masked(sums, party.rng(f"masks {peer}"))
+    hidden, masks = blinded(sums, party.rng(f"masks {peer}"))
     return await party.ciphers.rerandomised(hidden), masks
 
 
@@ -181,8 +179,8 @@ async def divided(
             raise BadValue(f"{peer} split {len(reply.splits)} nodes of {len(mine)}; check its version")
         lefts = _lefts(state, data, reply, [(tree, nid) for tree, nid, _ in mine], choice)
         for (tree, nid, _), split, (left, held_left) in zip(mine, reply.splits, lefts, strict=True):
-            if split.column < 0 or split.record < 0:
-                raise BadValue(f"{peer} says nothing of how it splits; check its version")
+            if not 0 <= split.column < state.columns[str(peer)] or split.record < 0:
+                raise BadValue(f"{peer} splits by a column that it does not have; check its version")
             rule = Node(nid=0, depth=0, owner=str(peer), column=split.column, record=split.record)
             rules[tree, nid] = rule, left, held_left
     for tree, nid, (name, best) in todo:
@@ -218,6 +216,7 @@ async def _chosen(
     if not mine:
         await party.send(ChosenSplits(splits=[], columns=NOTHING), to=peer)
         return None
+    insist_on_table(len(state.place[0]) + len(state.held_place[0]), len(mine))
     questions = []
     for tree, nids in _by_tree([(tree, nid) for tree, nid, _ in mine]):
         place = np.concatenate([state.place[tree], state.held_place[tree]])

@@ -25,13 +25,14 @@ Matrix = NDArray[np.float64]
 
 
 class HostKey(Message, sender=HOST, receiver=GUEST):
-    """The host's key with its proof, how many splits it offers, and the number of its next record.
+    """The host's key with its proof, how many columns and splits it offers, and the number of its next record.
 
     ``offer`` begins the session of oblivious selections, where rows are hidden.
     """
 
     key: bytes
     proof: bytes
+    columns: int
     candidates: int
     first: int
     offer: bytes
@@ -70,7 +71,9 @@ class MaskedSums(Message, sender=GUEST, receiver=HOST):
 
 
 class OpenedSums(Message, sender=HOST, receiver=GUEST):
-    """The same in the clear, mask and all; when trees begin also which candidates may be used (bits; none: all)."""
+    """The same in the clear modulo n, mask and all; when trees begin also which candidates may be used (bits; none:
+    all).
+    """
 
     values: list[BigInt]
     allowed: Octets
@@ -118,7 +121,7 @@ class HostRecord(Record):
 
 
 class HostState(State):
-    """What a host carries."""
+    """What a host carries; ``depth`` is the level that comes next in the trees that grow."""
 
     key: Secret
     transfers: Secret = Secret(b"")
@@ -131,6 +134,7 @@ class HostState(State):
     fields: int = 2
     chunk_rows: int = 1
     begun: int = 0
+    depth: int = 0
     levels: int = 0
     records: list[HostRecord] = Field(default_factory=list)
 
@@ -148,6 +152,7 @@ class GuestState(State):
     begin: Floats
     n: dict[str, BigInt] = Field(default_factory=dict)
     transfers: dict[str, Secret] = Field(default_factory=dict)
+    columns: dict[str, int] = Field(default_factory=dict)
     candidates: dict[str, int] = Field(default_factory=dict)
     first: dict[str, int] = Field(default_factory=dict)
     stored: int = 0
@@ -185,6 +190,7 @@ class HostRows:
     held_out: Matrix | None = None
     first: int = 0
     _columns: Columns | None = field(default=None, repr=False)
+    _offered: tuple[bytes, Candidates] | None = field(default=None, repr=False)
 
     def columns(self, params: SecureBoostParams) -> Columns:
         """Return the columns in bins, which are made once a process."""
@@ -194,10 +200,15 @@ class HostRows:
         return self._columns
 
     def offered(self, params: SecureBoostParams, seed: bytes) -> Candidates:
-        """Return the candidates in this training's secret order, in which the columns are mixed.
+        """Return the candidates in this training's secret order, in which the columns are mixed; made once a process.
 
         Those of one column stay in their order: among splits that part a node's rows alike, the first is the lowest.
         """
+        if self._offered is None or self._offered[0] != seed:
+            self._offered = seed, self._in_secret_order(params, seed)
+        return self._offered[1]
+
+    def _in_secret_order(self, params: SecureBoostParams, seed: bytes) -> Candidates:
         candidates = self.columns(params).candidates()
         column = candidates.column[Prg(seed, "order").permutation(len(candidates))]
         order = np.empty(len(candidates), dtype=np.int64)

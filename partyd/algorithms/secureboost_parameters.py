@@ -88,6 +88,11 @@ class SecureBoostParams(FateParams):
         return self.guest_depth + self.host_depth if self.boosting_strategy == "layered" else self.max_depth
 
     @property
+    def fields(self) -> int:
+        """How many sums are opened for each candidate: g, h, and rows where leaves have a least size."""
+        return 3 if self.min_leaf_node > 1 else 2
+
+    @property
     def aim(self) -> Objective:
         """What is minimised."""
         return objective(self.objective, self.num_class, self.objective_shape)

@@ -45,7 +45,8 @@ Integers = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 CHUNK_TRANSFERS = 1 << 20
 """Transfers in a message: 16 MiB."""
-MOST_ROWS = 1 << 31
+MOST_SIDES = 1 << 26
+"""Rows times splits in a message: 8 MiB of sides."""
 MOST_LEVELS = 64
 
 
@@ -296,9 +297,16 @@ def _arrived(party: Party, data: Forest, state: GuestScores, walk: _Walk, chunk:
 
 
 def _chunk_rows(params: ScoreParams, plans: Mapping[Address, Sequence[Level]], rows: int) -> int:
-    """Return how many rows are asked for at a time, so that no message takes more transfers than it may."""
-    sizes = [selection.transfers([len(g) for g in level.groups], 1) for levels in plans.values() for level in levels]
-    return max(1, min(rows, params.chunk_transfers // max([1, *sizes])))
+    """Return how many rows are asked for at a time, so that no message takes more transfers or sides than it may."""
+    each = [_taken(level) for levels in plans.values() for level in levels]
+    transfers, sides = max([1, *(one for one, _ in each)]), max([1, *(one for _, one in each)])
+    return max(1, min(rows, params.chunk_transfers // transfers, MOST_SIDES // sides))
+
+
+def _taken(level: Level) -> tuple[int, int]:
+    """Return how many transfers a row takes at a level, and how many sides of it are hidden."""
+    sizes = [len(group) for group in level.groups]
+    return selection.transfers(sizes, 1), sum(sizes)
 
 
 async def _planned(party: Party, data: Kept) -> HostPlan:
@@ -307,12 +315,16 @@ async def _planned(party: Party, data: Kept) -> HostPlan:
     if plan.rows != len(data.x):
         raise DataError(f"the guest scores {plan.rows} rows, this host has {len(data.x)}; align them with psi first")
     groups = [group for level in plan.levels for group in level.groups]
-    known = all(bool(np.all((group >= 0) & (group < len(data.records)))) for group in groups)
-    if not known or any(group.ndim != 1 or not len(group) for group in groups) or len(plan.levels) > MOST_LEVELS:
+    if any(group.ndim != 1 or not len(group) for group in groups) or len(plan.levels) > MOST_LEVELS:
         raise BadValue("the guest asks for splits that this host's model does not have; use models of one training")
-    widest = max((selection.transfers([len(g) for g in level.groups], 1) for level in plan.levels), default=0)
-    if not 1 <= plan.chunk_rows <= max(1, selection.MAX_TRANSFERS // max(widest, 1)):
-        raise BadValue(f"the guest asks for {plan.chunk_rows} rows at a time; check its version")
+    asked = np.concatenate([np.zeros(0, dtype=np.int64), *groups])
+    if bool(np.any((asked < 0) | (asked >= len(data.records)))) or len(np.unique(asked)) < len(asked):
+        raise BadValue("the guest asks for splits that this host does not have, or twice; use models of one training")
+    each = [_taken(level) for level in plan.levels]
+    transfers, sides = max([1, *(one for one, _ in each)]), max([1, *(one for _, one in each)])
+    most = max(1, min(selection.MAX_TRANSFERS // transfers, MOST_SIDES // sides))
+    if not 1 <= plan.chunk_rows <= most:
+        raise BadValue(f"the guest asks for {plan.chunk_rows} rows at a time, at most {most}; check its version")
     state = HostPlan(rows=plan.rows, chunk_rows=plan.chunk_rows, levels=plan.levels)
     if not groups or not plan.rows:
         return state.model_copy(update={"finished": not plan.levels or not plan.rows})
@@ -339,7 +351,7 @@ def _table(data: Kept, rows: slice, group: Integers) -> NDArray[np.uint8]:
 
 secureboost_score = Algorithm(
     name="secureboost_score",
-    version="1",
+    version="2",
     params=ScoreParams,
     programs={GUEST: Program(GuestScores, start_guest, guest), HOST: Program(HostPlan, start_host, host)},
     messages=(Question, Offer, Answer, Choices, HiddenSides),

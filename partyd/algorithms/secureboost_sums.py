@@ -6,7 +6,9 @@ sum_s v_is 2^(w s), ``each`` candidates to a plaintext, and encrypts them. For t
     prod_i [[v_i]]^(x_i) = [[sum_s 2^(w s) sum_i x_i v_is]]
 
 with its own integers x_i in the exponents: g_i, then h_i, and 1 where rows are counted. A slot of w bits holds a sum of
-all rows of the table, sign included, so slots never run into each other and no packing is left to do. Rows of the same
+all rows of the table, sign included, so slots never run into each other and no packing is left to do. What leaves the
+guest is the square of that: twice the sums, by even exponents (`partyd.algorithms.hetero_secureboost` says why), under
+masks that are uniform modulo n. So all of a plaintext's room is for slots. Rows of the same
 level (`partyd.algorithms.secureboost_gradients`) are multiplied first, each level's product is raised once. Since every
 ciphertext is multiplied again and again, it is kept as a unit a (1 + t n) (`partyd.crypto.multiexp`): a and t side by
 side, as long as the ciphertext was.
@@ -14,7 +16,6 @@ side, as long as the ciphertext was.
 
 from __future__ import annotations
 
-import math
 import os
 import struct
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ from numpy.typing import NDArray
 
 from partyd.crypto.ciphers import CipherVector
 from partyd.crypto.multiexp import finished, product_of, products_of_powers, units
-from partyd.crypto.packing import MASK_BITS, unpack
+from partyd.crypto.packing import unblinded, unpack
 from partyd.crypto.paillier import PublicKey
 from partyd.errors import BadValue, CryptoError, DataError, TaskFailed
 from partyd.federation.engine import Engine, Inline
@@ -36,11 +37,10 @@ from partyd.federation.engine import Engine, Inline
 Integers = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 Codes = NDArray[np.uint8]
-Stored = NDArray[np.uint8]
 HEAD = struct.Struct(">IIQ")
 PART_ROWS = 1 << 13
 """Rows that one process multiplies at a time."""
-WAVE_BYTES = 64 << 20
+WAVE_BYTES = 24 << 20
 """Ciphertexts that are on their way to the processes at once."""
 WORTH_PRODUCTS = 2000
 """From so many products on, other processes pay."""
@@ -58,7 +58,7 @@ class Packing:
     def of(cls, key: PublicKey, rows: int, bits: int, count: int) -> Packing:
         """Return the packing for sums of ``rows`` numbers of ``bits`` bits."""
         width = bits + rows.bit_length() + 1
-        room = key.capacity.bit_length() - MASK_BITS - 3
+        room = key.capacity.bit_length() - 2  # what is hidden is twice the sums
         if room < width:
             raise DataError(f"sums of {width} bits do not fit a {key.bits}-bit key; lower gradient_bits")
         return cls(width, room // width, count)
@@ -75,14 +75,8 @@ class Packing:
 
     @property
     def sum_bound(self) -> int:
-        """What a plaintext of sums keeps within."""
-        return (1 << (self.width * self.each)) - 1
-
-    @property
-    def masked_bits(self) -> int:
-        """The bits that such a plaintext declares behind a mask."""
-        mask = (1 << (self.sum_bound.bit_length() + MASK_BITS)) - 1
-        return (self.sum_bound + mask).bit_length()
+        """What a plaintext of sums keeps within, doubled as it is."""
+        return (1 << (self.width * self.each + 1)) - 1
 
     def chunk_rows(self, key: PublicKey, chunk_bytes: int) -> int:
         """Return how many rows' ciphertexts a message holds."""
@@ -96,16 +90,36 @@ class Packing:
         packed = np.packbits(slots.reshape(rows * self.per_row, -1), axis=1, bitorder="little")
         return [int.from_bytes(row.tobytes(), "little") for row in packed]
 
-    def opened(self, integers: Sequence[int], masks: Sequence[int], fields: int) -> list[Integers]:
+    def opened(self, key: PublicKey, residues: Sequence[int], masks: Sequence[int], fields: int) -> list[Integers]:
         """Return each node's sums (fields x candidates) behind the masks; raises BadValue where they cannot be."""
-        plain = [value - mask for value, mask in zip(integers, masks, strict=True)]
         step = self.per_row
         try:
+            plain = [_halved(value) for value in unblinded(residues, masks, int(key.n))]
             rows = [unpack(plain[i : i + step], self.each, self.width, self.count) for i in range(0, len(plain), step)]
         except CryptoError as error:
             raise BadValue("a host opened sums that cannot be; do not go on with this host") from error
         table = np.array(rows, dtype=np.int64).reshape(-1, fields, self.count)
         return list(table)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Ciphertexts as units, plaintext by plaintext and there row by row: in a file, or in memory.
+
+    A file is mapped for as long as a caller holds one plaintext's rows, so that a large one does not stay in memory.
+    """
+
+    source: Path | bytearray
+    rows: int
+    per_row: int
+    width: int
+
+    def column(self, number: int) -> Codes:
+        """Return the ciphertexts (rows x bytes) of one plaintext."""
+        offset, shape = number * self.rows * self.width, (self.rows, self.width)
+        if isinstance(self.source, Path):
+            return np.memmap(self.source, dtype=np.uint8, mode="r", offset=offset, shape=shape)
+        return np.frombuffer(self.source, np.uint8, self.rows * self.width, offset).reshape(shape)
 
 
 @dataclass
@@ -120,31 +134,32 @@ class Spool:
     def __post_init__(self) -> None:
         self._memory: dict[str, bytearray] = {}
 
-    def put(self, name: str, offset: int, data: bytes) -> None:
-        """Keep ``data`` at ``offset``."""
+    def put(self, name: str, pieces: Sequence[tuple[int, bytes]]) -> None:
+        """Keep each piece of data at its offset."""
         if self.folder is None:
             held = self._memory.setdefault(name, bytearray())
-            held.extend(bytes(max(0, offset - len(held))))
-            held[offset : offset + len(data)] = data
+            for offset, data in pieces:
+                held.extend(bytes(max(0, offset - len(held))))
+                held[offset : offset + len(data)] = data
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / name
         with path.open("r+b" if path.exists() else "w+b") as file:
-            file.seek(offset)
-            file.write(data)
+            for offset, data in pieces:
+                file.seek(offset)
+                file.write(data)
             file.flush()
             os.fsync(file.fileno())  # the state that counts on it is written next
 
-    def rows(self, name: str, shape: tuple[int, int, int]) -> Stored:
-        """Return what is kept as rows x ciphertexts x bytes; raises TaskFailed unless it is all there."""
-        size = math.prod(shape)
-        if self.folder is None:
-            held = self._memory.get(name, bytearray())
-            whole = len(held) == size
-            return np.frombuffer(held, dtype=np.uint8).reshape(shape) if whole else self._lost()
-        path = self.folder / name
-        whole = path.exists() and path.stat().st_size == size
-        return np.memmap(path, dtype=np.uint8, mode="r", shape=shape) if whole else self._lost()
+    def stored(self, name: str, rows: int, per_row: int, width: int) -> Stored:
+        """Return what is kept; raises TaskFailed unless it is all there."""
+        path, size = None if self.folder is None else self.folder / name, rows * per_row * width
+        if path is not None and path.exists() and path.stat().st_size == size:
+            return Stored(path, rows, per_row, width)
+        held = self._memory.get(name, bytearray())
+        if path is None and len(held) == size:
+            return Stored(held, rows, per_row, width)
+        raise TaskFailed("the hosts' ciphertexts of this attempt are gone from the disk; run the task again")
 
     def clear(self) -> None:
         """Forget everything."""
@@ -153,9 +168,6 @@ class Spool:
             for path in self.folder.iterdir():
                 path.unlink()
             self.folder.rmdir()
-
-    def _lost(self) -> Stored:
-        raise TaskFailed("the hosts' ciphertexts of this attempt are gone from the disk; run the task again")
 
 
 @dataclass(frozen=True)
@@ -170,11 +182,11 @@ class Summands:
 async def node_sums(
     engine: Engine, key: PublicKey, packing: Packing, stored: Stored, nodes: Sequence[Summands]
 ) -> CipherVector:
-    """Return the hidden sums of every node: node by node, plaintext by plaintext, field by field; not for sending."""
-    asked = [
+    """Return twice the hidden sums of every node: by node, field and plaintext; not for sending as they are."""
+    asked = [  # plaintext by plaintext, since that is how they are stored
         (i, column, start)
-        for i, node in enumerate(nodes)
         for column in range(packing.per_row)
+        for i, node in enumerate(nodes)
         for start in range(0, max(len(node.rows), 1), PART_ROWS)
     ]
     fields = nodes[0].exponents.shape[1] if nodes else 0
@@ -189,15 +201,23 @@ async def node_sums(
         for (i, column, _), answer in zip(wave, await mapper.map(sums_part, parts, n_bytes), strict=True):
             for field, value in enumerate(_numbers(answer, key.ciphertext_bytes)):
                 products[i][field][column] = products[i][field][column] * value % key.n2
-    values = [value for node in products for field in node for value in field]
+    values = [value * value % key.n2 for node in products for field in node for value in field]
     return CipherVector(key, values, 0, packing.sum_bound)
 
 
-def kept(vector: CipherVector) -> bytes:
-    """Return ciphertexts as units, to be kept."""
+def _halved(value: int) -> int:
+    if value % 2:
+        raise CryptoError("a sum that was asked for twice over is odd; refuse it")
+    return value // 2
+
+
+def kept(vector: CipherVector, packing: Packing, begin: int, rows: int) -> list[tuple[int, bytes]]:
+    """Return ciphertexts of the rows from ``begin`` on, of ``rows`` in all, as units and where these are kept."""
     half = vector.key.ciphertext_bytes // 2
     pairs = [unit for unit, _ in units(vector.raw(), vector.key.n)]
-    return b"".join([int(part).to_bytes(half, "big") for pair in pairs for part in pair])
+    data = [b"".join([int(part).to_bytes(half, "big") for part in pair]) for pair in pairs]
+    step = packing.per_row
+    return [((j * rows + begin) * 2 * half, b"".join(data[j::step])) for j in range(step)]
 
 
 def sums_part(shared: bytes, partition: bytes) -> bytes:
@@ -220,9 +240,9 @@ def sums_part(shared: bytes, partition: bytes) -> bytes:
 def _part(node: Summands, stored: Stored, column: int, start: int) -> bytes:
     rows = node.rows[start : start + PART_ROWS]
     exponents = np.ascontiguousarray(node.exponents, dtype="<i8")
-    head = HEAD.pack(len(rows), len(exponents), stored.shape[2])
+    head = HEAD.pack(len(rows), len(exponents), stored.width)
     codes = node.codes[start : start + PART_ROWS].tobytes()
-    return b"".join([head, exponents.tobytes(), codes, np.ascontiguousarray(stored[rows, column]).tobytes()])
+    return b"".join([head, exponents.tobytes(), codes, stored.column(column)[rows].tobytes()])
 
 
 def _numbers(data: bytes, width: int) -> list[mpz]:

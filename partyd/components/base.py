@@ -73,6 +73,9 @@ class Component:
     """What FATE calls the document ``metric`` that a task of this component writes."""
     alone_if: tuple[tuple[str, object], ...] = ()
     """Parameters and values with which a party needs no other for this task, although there are algorithms."""
+    agreed: tuple[str, ...] = ()
+    """Parameters (``outer.inner``, or properties of the parameters) that must be equal at all parties of the task: they
+    decide which messages are exchanged, and of what form. A job whose parties differ in one is refused."""
     model_schema: int = 1
     """The version of the form of its model documents; raised when an older partyd could not read them."""
 

@@ -231,9 +231,12 @@ OUTPUTS = (
 )
 
 
+AGREED = ("epochs", "batch_size", "early_stop", "he_param", "floating_point_precision", "cv_param")
+
+
 def component(outcome: Outcome, run: Callable[[TaskContext], Awaitable[None]]) -> Component:
     """Return the component that trains and applies ``outcome``; ``run`` stands in the module that describes it."""
     counted = (class_count,) if outcome.classified else ()
     algorithms = (*counted, outcome.training, linear_score)
     name, params = outcome.training.name, outcome.training.params
-    return Component(name, ALL, params, run, inputs=INPUTS, outputs=OUTPUTS, algorithms=algorithms)
+    return Component(name, ALL, params, run, inputs=INPUTS, outputs=OUTPUTS, algorithms=algorithms, agreed=AGREED)

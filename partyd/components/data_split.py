@@ -47,5 +47,6 @@ data_split = Component(
     inputs=(Port("input_data", Kind.DATA, BOTH),),
     outputs=tuple(Port(port, Kind.DATA, BOTH, optional=True) for port in OUTPUTS),
     alone_if=(("hetero_sync", False),),
+    agreed=("hetero_sync",),
     algorithms=(splitting,),
 )

@@ -43,6 +43,7 @@ def describe(component: Component) -> JsonObject:
         "outputs": [port(each) for each in component.outputs],
         "metric": component.metric,
         "alone_if": dict(component.alone_if),
+        "agreed": list(component.agreed),
         "algorithms": {algorithm.name: algorithm.version for algorithm in component.algorithms},
         "disclosures": disclosures(component),
     }

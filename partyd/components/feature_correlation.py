@@ -115,4 +115,5 @@ feature_correlation = Component(
     outputs=(Port("output_model", Kind.MODEL, BOTH),),
     algorithms=(cross_correlation,),
     alone_if=(("local_only", True),),
+    agreed=("local_only", "he_param"),
 )

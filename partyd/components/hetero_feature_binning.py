@@ -255,4 +255,5 @@ hetero_feature_binning = Component(
     ),
     algorithms=(label_sums,),
     alone_if=(("local_only", True),),
+    agreed=("local_only", "skip_metrics", "host_woe", "he_param"),
 )

@@ -338,4 +338,5 @@ hetero_feature_selection = Component(
         Port("train_output_model", Kind.MODEL, BOTH, optional=True, stages=TRAINS),
     ),
     algorithms=(column_choice,),
+    agreed=("federated_filters",),
 )

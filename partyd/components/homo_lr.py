@@ -134,4 +134,5 @@ homo_lr = Component(
         Port("output_model", Kind.MODEL, BOTH, optional=True, stages=TRAINS),
     ),
     algorithms=(training,),
+    agreed=("epochs", "aggregate_iters", "ovr", "label_num", "init_param", "secure_aggregation"),
 )

@@ -97,4 +97,5 @@ model_merge = Component(
     inputs=(Port("input_model", Kind.MODEL, BOTH),),
     outputs=(Port("output_model", Kind.MODEL, GUEST),),
     algorithms=(merging,),
+    agreed=("host_names",),
 )

@@ -134,4 +134,15 @@ psi = Component(
     inputs=(Port("input_data", Kind.DATA, BOTH),),
     outputs=(Port("output_data", Kind.DATA, BOTH),),
     algorithms=(intersection, rsa_psi, row_repeats),
+    agreed=(
+        "protocol",
+        "curve_type",
+        "rsa_params",
+        "join_method",
+        "join_role",
+        "sync_intersect_ids",
+        "cardinality_only",
+        "sync_cardinality",
+        "chunk_rows",
+    ),
 )

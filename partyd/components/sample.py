@@ -53,5 +53,6 @@ sample = Component(
     inputs=(Port("input_data", Kind.DATA, BOTH),),
     outputs=(Port("output_data", Kind.DATA, BOTH),),
     alone_if=(("hetero_sync", False),),
+    agreed=("hetero_sync", "replace"),
     algorithms=(drawing,),
 )

@@ -227,3 +227,9 @@ class HeteroFeatureSelectionParams(FateParams):
     outlier_param: OutlierParam = OutlierParam()
     keep_one: bool = True
     use_anonymous: bool = False
+
+    @property
+    def federated_filters(self) -> dict[int, str]:
+        """the filters of method whose param has select_federated, by their place from 0"""
+        federated = {"iv": self.iv_param.select_federated, "correlation": self.correlation_param.select_federated}
+        return {place: method for place, method in enumerate(self.method) if federated.get(method)}

@@ -19,4 +19,6 @@ async def run(context: TaskContext) -> None:
         context.write_document("metric", {"secure_sum": state.total})
 
 
-toy_example = Component("toy_example", GUEST | HOST, SecureSumParams, run, algorithms=(secure_sum,))
+toy_example = Component(
+    "toy_example", GUEST | HOST, SecureSumParams, run, algorithms=(secure_sum,), agreed=("data_num",)
+)

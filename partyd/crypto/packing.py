@@ -14,13 +14,16 @@ is kept as low + high n, whose square takes three products and two reductions of
 nine tenths of what ``powmod`` takes.
 
 ``masked`` hides the whole of P behind one uniform mask, ``MASK_BITS`` wider than P's bound: whatever the entries are,
-the sum is within a statistical distance of 2^-40 of uniform.
+the sum is within a statistical distance of 2^-40 of uniform. That is so as long as P keeps within its bound, which
+rests on whoever encrypted the summands. ``blinded`` adds a mask uniform modulo n, modulo n: what comes out is uniform
+whatever stands behind it, and takes no room; only who made the mask can tell the sum from it (`unblinded`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import gmpy2
 import numpy as np
@@ -28,8 +31,12 @@ from gmpy2 import mpz
 from numpy.typing import NDArray
 
 from partyd.crypto.ciphers import CipherVector
+from partyd.crypto.multiexp import products_of_pairs
 from partyd.crypto.prg import Prg
 from partyd.errors import CryptoError, EncodingOverflow
+
+if TYPE_CHECKING:
+    from partyd.crypto.paillier import PublicKey
 
 MASK_BITS = 40
 
@@ -139,6 +146,33 @@ def masked(vector: CipherVector, rng: Prg) -> tuple[CipherVector, list[int]]:
     bits = vector.bound_bits + MASK_BITS
     masks = rng.integers(bits, len(vector))
     return vector.add_integers(masks, bits), masks
+
+
+def blinded_bits(key: PublicKey) -> int:
+    """Return the bits that a vector under masks modulo n declares: the room of its key, for it has no bound."""
+    return key.capacity.bit_length() - 1
+
+
+def blinded(vector: CipherVector, rng: Prg) -> tuple[CipherVector, list[int]]:
+    """Add masks uniform modulo n, modulo n, to the hidden integers; return the sums and the masks.
+
+    To be opened by ``PrivateKey.decrypt_residues``.
+    """
+    key = vector.key
+    masks = rng.below(int(key.n), len(vector))
+    sums = products_of_pairs(vector.raw(), [1 + mask * key.n for mask in masks], key.n2)
+    return CipherVector(key, sums, vector.exponent, (1 << blinded_bits(key)) - 1), masks
+
+
+def unblinded(residues: Sequence[int], masks: Sequence[int], n: int) -> list[int]:
+    """Return the integers behind masks modulo n, between -n / 2 and n / 2; raises CryptoError for what is no residue.
+
+    How large they may be is for the caller to check.
+    """
+    if any(not 0 <= residue < n for residue in residues):
+        raise CryptoError("a number that was opened is no residue modulo the key; refuse it")
+    differences = [(residue - mask) % n for residue, mask in zip(residues, masks, strict=True)]
+    return [value - n if value > n // 2 else value for value in differences]
 
 
 def _taken_apart(number: int, widths: tuple[int, ...]) -> list[int]:

@@ -189,17 +189,24 @@ class PrivateKey:
 
     def decrypt_integers(self, vector: CipherVector) -> list[int]:
         """Return the hidden integers; raises CryptoError for another key or a plaintext beyond the vector's bound."""
-        if vector.key != self.public:
-            raise CryptoError("the vector is under another key; ask that key's owner to decrypt it")
-        n, half, p, inverse, q = self.public.n, self.public.n // 2, self.p, self._p_inverse, self.q
-        pairs = zip(self._half_p.decrypt(vector.raw()), self._half_q.decrypt(vector.raw()), strict=True)
-        plain = [a + p * ((b - a) * inverse % q) for a, b in pairs]
-        signed = [int(m - n if m > half else m) for m in plain]
+        n, half = int(self.public.n), int(self.public.n // 2)
+        signed = [m - n if m > half else m for m in self.decrypt_residues(vector)]
         if any(abs(m) > vector.bound for m in signed):
             raise CryptoError(
                 f"a plaintext exceeds the {vector.bound_bits} bits its sender declared; refuse the vector"
             )
         return signed
+
+    def decrypt_residues(self, vector: CipherVector) -> list[int]:
+        """Return what is hidden modulo n, 0 to n - 1, whatever the vector's bound: for sums under masks modulo n.
+
+        Raises CryptoError for another key.
+        """
+        if vector.key != self.public:
+            raise CryptoError("the vector is under another key; ask that key's owner to decrypt it")
+        p, inverse, q = self.p, self._p_inverse, self.q
+        pairs = zip(self._half_p.decrypt(vector.raw()), self._half_q.decrypt(vector.raw()), strict=True)
+        return [int(a + p * ((b - a) * inverse % q)) for a, b in pairs]
 
 
 class _Half:

@@ -34,7 +34,7 @@ KEY_HEAD = struct.Struct(">BBBH")
 VERSION = 1
 MODES: tuple[Obfuscation, ...] = ("full", "djn_half", "djn256", "djn448")
 HEAD = struct.Struct(">BII")
-ENCRYPT, HIDE, DECRYPT, MULTIPLY, PACK, HISTOGRAMS, SUMS = range(1, 8)
+ENCRYPT, HIDE, DECRYPT, MULTIPLY, PACK, HISTOGRAMS, SUMS, RESIDUES = range(1, 9)
 BIN_TYPE = np.dtype("<i4")
 WORD_TYPE = np.dtype("<i8")
 
@@ -189,11 +189,25 @@ def hide_part(shared: bytes, partition: bytes) -> bytes:
 def decrypt_part(shared: bytes, partition: bytes) -> bytes:
     """Decrypt: the header's second number is the bits of the vector's bound. Raises as ``decrypt_integers`` does."""
     count, bound_bits, body = _opened(DECRYPT, partition)
+    key = _private(shared)
+    vector = _ciphertexts(key.public, body, count, bound=(1 << bound_bits) - 1)
+    return signed_written(key.decrypt_integers(vector), plaintext_bytes(key.public))
+
+
+def residues_part(shared: bytes, partition: bytes) -> bytes:
+    """Decrypt as ``decrypt_residues`` does."""
+    count, _, body = _opened(RESIDUES, partition)
+    key = _private(shared)
+    return signed_written(
+        key.decrypt_residues(_ciphertexts(key.public, body, count, bound=1)), plaintext_bytes(key.public)
+    )
+
+
+def _private(shared: bytes) -> PrivateKey:
     key = key_from_bytes(shared)
     if not isinstance(key, PrivateKey):
         raise LocalProtocolError("a process of the pool was given a public key to decrypt with")
-    vector = _ciphertexts(key.public, body, count, bound=(1 << bound_bits) - 1)
-    return signed_written(key.decrypt_integers(vector), plaintext_bytes(key.public))
+    return key
 
 
 def multiply_part(shared: bytes, partition: bytes) -> bytes:

@@ -13,7 +13,8 @@ inner hashes is of a block that the chooser cannot know, since it lies s away fr
 
 A session begins with base transfers (`begin`, `answer`, `ready`: two messages); then each selection takes two more:
 ``choose`` (chooser) and ``hide`` (owner), and ends with ``reveal``. All steps are pure. A selection has a label, which
-both sides know and no other selection of the session has.
+both sides know and no other selection of the session has. It is worked off in pieces of `PIECE_TRANSFERS`, each under
+a label of its own, so that a selection takes hardly more memory than its messages.
 
 Security: semi-honest parties. H is the tweakable correlation robust hash of Guo, Katz, Wang and Yu ("Efficient and
 secure multiparty computation from fixed-key block ciphers", S&P 2020, section 7.4), H(x, i) = p(p(x) xor i) xor p(x),
@@ -56,7 +57,9 @@ __all__ = ["Choice", "Chooser", "Owner", "Question", "Request", "Sender", "answe
 KEY_BYTES = 32
 OFFSET_BYTES = WIDTH // 8
 MAX_TRANSFERS = 1 << 24
-"""Transfers in one selection: 256 MiB of columns."""
+"""Transfers in one selection: 256 MiB of columns, which is what its message takes."""
+PIECE_TRANSFERS = 1 << 18
+"""Transfers that are worked off at once, in about 40 MiB."""
 Indices = NDArray[np.int64]
 Bits = NDArray[np.uint8]
 
@@ -108,12 +111,29 @@ class Chooser:
 
 @dataclass(frozen=True)
 class Choice:
-    """What the chooser keeps between the steps of a selection; secret."""
+    """What the chooser keeps between the steps of a selection: its own blocks, piece by piece; secret."""
 
     questions: Sequence[Question]
-    blocks: Blocks
+    blocks: Sequence[Blocks]
     session: bytes
     label: str
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Some rows of one question or table, and the bytes of their transfers in each column."""
+
+    number: int
+    rows: slice
+    width: int
+    columns: slice
+
+    @property
+    def count(self) -> int:
+        return int(self.rows.stop - self.rows.start) * self.width
+
+    def label(self, whole: str) -> str:
+        return f"{whole} {self.number} {self.rows.start}"
 
 
 def begin(prg: Prg) -> Sender:
@@ -146,52 +166,80 @@ def transfers(sizes: Sequence[int], rows: int) -> int:
 
 def choose(chooser: Chooser, questions: Sequence[Question], label: str) -> tuple[Choice, Columns]:
     """Return what the chooser keeps, and its message to the owner."""
-    columns = [(question.wanted[:, None] >> np.arange(transfers_of(question.size))) & 1 for question in questions]
-    flat = np.concatenate([column.ravel() for column in columns]).astype(np.uint8)
-    _insist_on_size(len(flat))
-    blocks, sent = stretch(chooser.keys, flat[None, :], label)
-    return Choice(tuple(questions), blocks[0], chooser.session, label), sent
+    pieces = _pieces([(len(question.wanted), question.size) for question in questions])
+    blocks, sent = list[Blocks](), np.empty((WIDTH, pieces[-1].columns.stop if pieces else 0), dtype=np.uint8)
+    for piece in pieces:
+        wanted = questions[piece.number].wanted[piece.rows]
+        bits = ((wanted[:, None] >> np.arange(piece.width)) & 1).astype(np.uint8)
+        kept, sent[:, piece.columns] = stretch(chooser.keys, bits.reshape(1, -1), piece.label(label))
+        blocks.append(kept[0])
+    return Choice(tuple(questions), tuple(blocks), chooser.session, label), sent
 
 
 def hide(owner: Owner, columns: Columns, tables: Sequence[Bits], label: str) -> Bits:
     """Return the bits of ``tables`` (rows x n each), each hidden behind its own key; as whole bytes, table by table."""
-    sizes = [table.shape[1] for table in tables]
-    count = sum(len(table) * transfers_of(size) for table, size in zip(tables, sizes, strict=True))
-    _insist_on_size(count)
-    zeros, hashed = stretched(owner.keys, columns, (1, count), label)[0], _Hash(owner.session, label)
-    ones, found, start = zeros ^ offset_block(owner.keys), list[Bits](), 0
-    for number, table in enumerate(tables):
-        rows, size = table.shape
-        width = transfers_of(size)
-        part = slice(start, start + rows * width)
-        start += rows * width
-        inner = [hashed.inner(blocks[part].reshape(rows, width, 2), number) for blocks in (zeros, ones)]
-        hidden = np.empty((rows, size), dtype=np.uint8)
-        for v in range(size):
-            chosen = [inner[(v >> j) & 1][:, j] for j in range(width)]
-            hidden[:, v] = table[:, v] ^ hashed.outer(np.bitwise_xor.reduce(chosen, axis=0), np.full(rows, v), number)
-        found.append(np.packbits(hidden, bitorder="little"))
+    shapes = [(table.shape[0], table.shape[1]) for table in tables]
+    pieces = _pieces(shapes)
+    size = pieces[-1].columns.stop if pieces else 0
+    if columns.shape != (WIDTH, size):
+        raise CryptoError(f"a selection of {shapes} takes {WIDTH} columns of {size} bytes; refuse the message")
+    hashed, offset, found = _Hash(owner.session, label), offset_block(owner.keys), list[Bits]()
+    for piece in pieces:
+        own = stretched(owner.keys, columns[:, piece.columns], (1, piece.count), piece.label(label))[0]
+        table = tables[piece.number][piece.rows]
+        found.append(np.packbits(_hidden(hashed, piece, own, own ^ offset, table), bitorder="little"))
     return np.concatenate(found) if found else np.zeros(0, dtype=np.uint8)
+
+
+def _hidden(hashed: _Hash, piece: _Piece, zeros: Blocks, ones: Blocks, table: Bits) -> Bits:
+    """Return the bits of some rows behind their keys."""
+    rows, size = table.shape
+    shape = (rows, piece.width, 2)
+    inner = [hashed.inner(blocks.reshape(shape), piece) for blocks in (zeros, ones)]
+    hidden = np.empty((rows, size), dtype=np.uint8)
+    for v in range(size):
+        chosen = inner[v & 1][:, 0].copy()
+        for j in range(1, piece.width):
+            chosen ^= inner[(v >> j) & 1][:, j]
+        hidden[:, v] = table[:, v] ^ hashed.outer(chosen, np.full(rows, v), piece)
+    return hidden
 
 
 def reveal(choice: Choice, hidden: Bits) -> list[Bits]:
     """Return the wanted bit of each row for each question, 0 where none was wanted; raises CryptoError for too few."""
-    sizes = [-(-len(question.wanted) * question.size // 8) for question in choice.questions]
+    pieces = _pieces([(len(question.wanted), question.size) for question in choice.questions])
+    sizes = [-(-(p.rows.stop - p.rows.start) * choice.questions[p.number].size // 8) for p in pieces]
     if hidden.shape != (sum(sizes),):
         raise CryptoError(f"a selection's answer takes {sum(sizes)} bytes, {hidden.size} came; refuse the message")
-    hashed, found, start, at = _Hash(choice.session, choice.label), list[Bits](), 0, 0
-    for number, (question, size) in enumerate(zip(choice.questions, sizes, strict=True)):
-        rows, width = len(question.wanted), transfers_of(question.size)
-        blocks = choice.blocks[start : start + rows * width].reshape(rows, width, 2)
-        key = np.bitwise_xor.reduce(hashed.inner(blocks, number), axis=1)
-        count = rows * question.size
-        table = np.unpackbits(hidden[at : at + size], count=count, bitorder="little").reshape(rows, question.size)
-        inside = question.wanted < question.size
-        wanted = np.where(inside, question.wanted, 0)
-        bits = table[np.arange(rows), wanted] ^ hashed.outer(key, wanted, number)
-        found.append(np.where(inside, bits, 0).astype(np.uint8))
-        start, at = start + rows * width, at + size
+    hashed, at = _Hash(choice.session, choice.label), 0
+    found = [np.zeros(len(question.wanted), dtype=np.uint8) for question in choice.questions]
+    for piece, blocks, taken in zip(pieces, choice.blocks, sizes, strict=True):
+        question = choice.questions[piece.number]
+        asked = question.wanted[piece.rows]
+        rows, size = len(asked), question.size
+        table = np.unpackbits(hidden[at : at + taken], count=rows * size, bitorder="little").reshape(rows, size)
+        key = np.bitwise_xor.reduce(hashed.inner(blocks.reshape(rows, piece.width, 2), piece), axis=1)
+        inside = asked < size
+        wanted = np.where(inside, asked, 0)
+        bits = table[np.arange(rows), wanted] ^ hashed.outer(key, wanted, piece)
+        found[piece.number][piece.rows] = np.where(inside, bits, 0)
+        at += taken
     return found
+
+
+def _pieces(shapes: Sequence[tuple[int, int]]) -> list[_Piece]:
+    """Cut selections of so many rows, of one of so many bits each, into pieces; all but the last whole bytes long."""
+    insist_on_transfers(sum(rows * transfers_of(size) for rows, size in shapes))
+    pieces, at = list[_Piece](), 0
+    for number, (rows, size) in enumerate(shapes):
+        width = transfers_of(size)
+        step = max(8, PIECE_TRANSFERS // max(width, 1) // 8 * 8)
+        for start in range(0, rows, step):
+            stop = min(start + step, rows)
+            taken = -(-(stop - start) * width // 8)
+            pieces.append(_Piece(number, slice(start, stop), width, slice(at, at + taken)))
+            at += taken
+    return pieces
 
 
 class _Hash:
@@ -201,16 +249,17 @@ class _Hash:
         key = hashlib.sha256(b"partyd selection 1" + session + label.encode()).digest()[:16]
         self._permutation = Cipher(AES128(key), ECB()).encryptor()  # noqa: S305 - a fixed-key permutation
 
-    def inner(self, blocks: Blocks, number: int) -> Blocks:
+    def inner(self, blocks: Blocks, piece: _Piece) -> Blocks:
         """Hash rows x transfers of blocks; row, transfer and question are the tweak."""
         rows, width = blocks.shape[:2]
-        place = np.arange(rows * width, dtype=np.uint64).reshape(rows, width)
-        return self._hash(blocks, place, (number << 1) | 1)
+        place = np.arange(rows * width, dtype=np.uint64).reshape(rows, width) + np.uint64(piece.rows.start * width)
+        return self._hash(blocks, place, (piece.number << 1) | 1)
 
-    def outer(self, blocks: Blocks, index: Indices, number: int) -> Bits:
+    def outer(self, blocks: Blocks, index: Indices, piece: _Piece) -> Bits:
         """Return the lowest bit of each row's key for the index."""
-        place = np.arange(len(blocks), dtype=np.uint64) | (index.astype(np.uint64) << np.uint64(32))
-        return (self._hash(blocks, place, number << 1)[:, 0] & np.uint64(1)).astype(np.uint8)
+        row = np.arange(len(blocks), dtype=np.uint64) + np.uint64(piece.rows.start)
+        place = row | (index.astype(np.uint64) << np.uint64(32))
+        return (self._hash(blocks, place, piece.number << 1)[:, 0] & np.uint64(1)).astype(np.uint8)
 
     def _hash(self, blocks: Blocks, place: NDArray[np.uint64], number: int) -> Blocks:
         tweaks = np.empty_like(blocks)
@@ -222,7 +271,8 @@ class _Hash:
         return np.frombuffer(self._permutation.update(blocks.tobytes()), np.uint64).reshape(blocks.shape)
 
 
-def _insist_on_size(count: int) -> None:
+def insist_on_transfers(count: int) -> None:
+    """Raise CryptoError for more transfers than a selection may have."""
     if count > MAX_TRANSFERS:
         raise CryptoError(f"a selection of {count} transfers exceeds {MAX_TRANSFERS}; take fewer rows at a time")
 

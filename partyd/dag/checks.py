@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pydantic import ValidationError
 
 from partyd.components.base import Component, JsonObject, Kind, Port
+from partyd.dag.agreement import disagreements
 from partyd.dag.dag import TASK_NAME, Dag, Task
 from partyd.dag.inputs import (
     MAX_PARTIES,
@@ -127,6 +128,8 @@ class _Checks:
         yield from self.outputs(task.outputs, component, *where, "outputs")
         yield from self.roles(name, component)
         yield from self.parameters(name, component)
+        if not self.is_alone(name, component):
+            yield from disagreements(self.dag, name, component, self.taking_part(name, component), self.at)
         yield from self.connections(name, component)
 
     def taking_part(self, name: str, component: Component) -> list[Address]:

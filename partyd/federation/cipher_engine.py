@@ -148,6 +148,20 @@ class CipherEngine:
         found = await self._map(parts.decrypt_part, parts.key_to_bytes(key), part, count)
         return parts.signed_read(found, parts.plaintext_bytes(key.public))
 
+    @counted("decrypt")
+    async def decrypt_residues(self, key: PrivateKey, vector: CipherVector) -> list[int]:
+        """Return what is hidden modulo n as ``PrivateKey.decrypt_residues`` does."""
+        count, values = len(vector), vector.raw()
+        if vector.key != key.public or not self._elsewhere(count * work.decryption_s(key)):
+            return key.decrypt_residues(vector)
+
+        def part(start: int, stop: int) -> bytes:
+            body = parts.written(values[start:stop], key.public.ciphertext_bytes)
+            return parts.asked(parts.RESIDUES, stop - start, 0, body)
+
+        found = await self._map(parts.residues_part, parts.key_to_bytes(key), part, count)
+        return parts.signed_read(found, parts.plaintext_bytes(key.public))
+
     # -- sums and products ----------------------------------------------------------------
 
     async def premultiplied(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression
 
+from partyd.algorithms import coordinated
 from partyd.algorithms.coordinated_lr import coordinated_lr
 from partyd.algorithms.coordinated_messages import (
     DecryptedGradient,
@@ -23,7 +24,7 @@ from partyd.algorithms.linear_score import LinearScoreParams, Scored, linear_sco
 from partyd.algorithms.lr_parameters import CoordinatedLrParams
 from partyd.algorithms.lr_rows import Labelled
 from partyd.algorithms.metrics import auc
-from partyd.errors import DataError
+from partyd.errors import BadValue, DataError
 from partyd.federation.simulate import Faults, Run, simulate
 from partyd.types import ARBITER, GUEST, HOST, Address
 
@@ -102,6 +103,21 @@ def test_the_arbiter_sees_counts_masked_sums_and_verdicts_alone() -> None:
     transcript = run(hosts=2).transcript
     assert transcript.kinds(to=ARBITER) == {Rounds, MaskedGradient, Verdict}
     assert Settled not in transcript.kinds()
+
+
+def test_a_party_that_wants_too_much_opened_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coordinated, "MOST_OPENED", 0)
+    with pytest.raises(ExceptionGroup) as caught:
+        run()
+    assert caught.group_contains(BadValue, match="wants 2 numbers opened at once.*do not go on with this party")
+
+
+def test_small_batches_are_warned_of_at_guest_and_host() -> None:
+    done = run()
+    (guest,) = (line for line in done.reports[G].lines if "WARNING" in line)
+    (host,) = (line for line in done.reports[H1].lines if "WARNING" in line)
+    assert "a host with 3 columns, as many as here, can guess" in guest
+    assert "this host with its 4 columns can guess the guest's labels with an AUC of about 0.76" in host
 
 
 def test_hosts_hear_nothing_of_each_other() -> None:

@@ -96,7 +96,7 @@ def test_a_share_alone_says_nothing_of_the_product() -> None:
     ("host", "error", "match"),
     [
         (np.zeros((19, 1)), DataError, "align them with psi"),
-        (np.zeros((20, 19)), DataError, "take more rows or fewer columns"),
+        (np.zeros((20, 11)), DataError, "take more rows or fewer columns"),
         (np.full((20, 1), np.nan), DataError, "missing"),
         (np.zeros((20, 0)), DataError, "no column"),
     ],

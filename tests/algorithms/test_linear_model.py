@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partyd.algorithms.linear_model import Init, batch, batch_count, insist_on_rows, linear, probability
+from partyd.algorithms.linear_model import (
+    Init,
+    batch,
+    batch_count,
+    guessed_auc,
+    insist_on_rows,
+    linear,
+    probability,
+    warning,
+)
 from partyd.crypto.prg import Prg
 from partyd.errors import DataError
 
@@ -37,10 +46,23 @@ def test_every_epoch_has_the_same_batches_in_an_order_that_the_seed_gives() -> N
     assert first.tolist() != other.tolist()
 
 
-def test_as_many_rows_as_columns_are_too_few() -> None:
-    insist_on_rows(11, 10)
-    with pytest.raises(DataError, match="larger batches"):
-        insist_on_rows(10, 10)
+def test_fewer_than_two_rows_a_column_are_too_few() -> None:
+    insist_on_rows(20, 10)
+    with pytest.raises(DataError, match="larger batches or fewer features: 2 rows a column at least"):
+        insist_on_rows(19, 10)
+    with pytest.raises(DataError, match="at most 20000 go; drop some"):
+        insist_on_rows(1 << 20, 20_001)
+
+
+@pytest.mark.parametrize("guest", [True, False])
+def test_small_batches_are_warned_of_with_what_they_tell(guest: bool) -> None:
+    assert warning(600, 20, guest=guest) is None
+    said = warning(300, 20, guest=guest)
+    assert said is not None
+    assert "batches of 300 rows" in said
+    assert "AUC of about 0.65" in said
+    assert "docs/leakage.md" in said
+    assert guessed_auc(600, 20) == pytest.approx(0.6, abs=0.005)
 
 
 def test_first_weights() -> None:

@@ -15,7 +15,7 @@ from sklearn.datasets import load_breast_cancer
 
 from partyd.algorithms.coordinated_lr import coordinated_lr
 from partyd.algorithms.coordinated_messages import Residual
-from partyd.algorithms.linear_model import batch, insist_on_rows
+from partyd.algorithms.linear_model import batch, guessed_auc, insist_on_rows
 from partyd.algorithms.lr_parameters import CoordinatedLrParams
 from partyd.algorithms.lr_rows import Labelled
 from partyd.errors import DataError
@@ -128,6 +128,10 @@ def made(rows: int, columns: int, seed: int) -> tuple[Matrix, Vector, Vector]:
     return x, y, x.T @ (0.5 - y)
 
 
+def least_batch(seed: int) -> tuple[Matrix, Vector, Vector]:
+    return made(40, 20, seed)
+
+
 @pytest.mark.parametrize(("rows", "at_least", "at_most"), [(30, 0.99, 1.0), (40, 0.85, 1.0), (80, 0.7, 0.87)])
 def test_small_batches_give_labels_away_as_declared(rows: int, at_least: float, at_most: float) -> None:
     cases = [made(rows, 20, seed) for seed in range(8)]
@@ -157,10 +161,11 @@ def test_from_130_rows_a_column_a_batch_says_next_to_nothing() -> None:
 
 def test_the_least_batch_that_is_not_refused_gives_its_labels_away_as_declared() -> None:
     with pytest.raises(DataError, match="larger batches"):
-        insist_on_rows(20, 20)
-    insist_on_rows(21, 20)
-    x, y, gradient = made(21, 20, 1)
-    assert auc_either_way(y, boxed(x, gradient, 0.5)) == 1.0
+        insist_on_rows(39, 20)
+    insist_on_rows(40, 20)
+    found = np.mean([auc_either_way(y, boxed(x, gradient, 0.5)) for x, y, gradient in map(least_batch, range(8))])
+    assert found == pytest.approx(declared_auc(40, 20), abs=MARGIN)
+    assert declared_auc(40, 20) == pytest.approx(0.92, abs=0.005) == guessed_auc(40, 20)
 
 
 def test_a_column_that_is_zero_on_all_but_one_row_shows_its_residual_as_declared() -> None:
@@ -183,5 +188,5 @@ def test_features_that_predict_the_label_predict_it_as_declared() -> None:
 
 def test_the_declaration_names_these_values() -> None:
     words = re.sub(r"\s+", " ", coordinated_lr.coalitions)
-    for value in ("0.65", "0.55", "0.97", "130 rows a column", "one and a half rows a column"):
+    for value in ("0.65", "0.55", "0.97", "0.92", "130 rows a column", "one and a half rows a column"):
         assert value in words, value

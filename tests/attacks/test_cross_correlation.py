@@ -48,7 +48,7 @@ def explained(guest: Matrix, found: Matrix, host: Vector) -> float:
     return 1 - float(np.sum((theirs - guess) ** 2))
 
 
-@pytest.mark.parametrize(("columns", "share"), [(4, 0.1), (20, 0.5), (38, 0.97)])
+@pytest.mark.parametrize(("columns", "share"), [(4, 0.1), (12, 0.3), (20, 0.5)])
 def test_columns_unrelated_to_the_peers_explain_their_share_of_it_as_declared(columns: int, share: float) -> None:
     random = np.random.default_rng(columns)
     guest, host = random.normal(size=(40, columns)), random.normal(size=(40, 1))

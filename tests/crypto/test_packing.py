@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from partyd.crypto.packing import MASK_BITS, Layout, masked, pack, slot_bits, slots, unpack, within
+from partyd.crypto.packing import MASK_BITS, Layout, blinded, masked, pack, slot_bits, slots, unblinded, unpack, within
 from partyd.crypto.paillier import PrivateKey
 from partyd.crypto.prg import Prg
 from partyd.errors import CryptoError, EncodingOverflow
@@ -39,6 +39,18 @@ def test_masks_are_forty_bits_wider_than_what_they_hide(insecure_key: PrivateKey
     _, masks = masked(packed, Prg(bytes(32)))
     widest = max(mask.bit_length() for mask in masks)
     assert packed.bound_bits + MASK_BITS - 8 < widest <= packed.bound_bits + MASK_BITS
+
+
+def test_masks_modulo_n_come_off_whatever_stands_behind_them(insecure_key: PrivateKey) -> None:
+    n = int(insecure_key.public.n)
+    values = [0, 1, -1, 2**500, -(2**500)]
+    sums, masks = blinded(insecure_key.encrypt_integers(values, 501), RNG)
+    residues = insecure_key.decrypt_residues(sums)
+    assert residues == [(value + mask) % n for value, mask in zip(values, masks, strict=True)]
+    assert unblinded(residues, masks, n) == values
+    for odd in (-1, n):
+        with pytest.raises(CryptoError, match="no residue"):
+            unblinded([odd], masks[:1], n)
 
 
 @quick

@@ -94,6 +94,13 @@ def test_decryption_insists_on_the_bound(insecure_key: PrivateKey) -> None:
         parts.decrypt_part(parts.key_to_bytes(insecure_key.public), parts.asked(parts.DECRYPT, 4, 40, body))
 
 
+def test_residues_need_no_bound(insecure_key: PrivateKey) -> None:
+    shared, body = parts.key_to_bytes(insecure_key), ciphertexts(insecure_key.encrypt_integers([3, -3], 40))
+    opened = parts.residues_part(shared, parts.asked(parts.RESIDUES, 2, 0, body))
+    n = int(insecure_key.public.n)
+    assert parts.signed_read(opened, parts.plaintext_bytes(insecure_key.public)) == [3, n - 3]
+
+
 def test_products_sums_and_packs_are_those_of_the_plain_calls(insecure_key: PrivateKey) -> None:
     key, random = insecure_key.public, np.random.default_rng(3)
     shared, vector = parts.key_to_bytes(key), insecure_key.encrypt_integers(list(range(-6, 6)), 20)
@@ -125,6 +132,7 @@ PARTS = {
     parts.ENCRYPT: parts.encrypt_part,
     parts.HIDE: parts.hide_part,
     parts.DECRYPT: parts.decrypt_part,
+    parts.RESIDUES: parts.residues_part,
     parts.MULTIPLY: parts.multiply_part,
     parts.PACK: parts.pack_part,
     parts.SUMS: parts.sums_part,

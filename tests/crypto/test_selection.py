@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from partyd.crypto import selection
 from partyd.crypto.prg import Prg
 from partyd.crypto.selection import (
     Choice,
@@ -58,6 +59,16 @@ def run(
 @pytest.mark.parametrize("sizes", [[1], [2], [3], [1, 4, 7, 32], [64]])
 def test_each_row_gets_the_bit_it_asks_for(sides: Sides, sizes: list[int]) -> None:
     tables, questions, hidden, choice = run(sides, sizes)
+    for table, question, bits in zip(tables, questions, reveal(choice, hidden), strict=True):
+        inside = question.wanted < question.size
+        expected = table[np.arange(ROWS), np.minimum(question.wanted, question.size - 1)]
+        assert bits.tolist() == np.where(inside, expected, 0).tolist()
+
+
+def test_a_selection_in_pieces_gives_the_same_bits(sides: Sides, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection, "PIECE_TRANSFERS", 40)
+    tables, questions, hidden, choice = run(sides, [1, 5, 9], "pieces")
+    assert len(choice.blocks) > 9
     for table, question, bits in zip(tables, questions, reveal(choice, hidden), strict=True):
         inside = question.wanted < question.size
         expected = table[np.arange(ROWS), np.minimum(question.wanted, question.size - 1)]

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from partyd.cli import demo_tables, example_tables, flow
+from partyd.cli.example_tables import AT_BANK
 from partyd.client import Client, Party, Rows
 from partyd.components import NAMES
 from partyd.components.scorecard import CREDIT_SCORE
@@ -22,6 +23,11 @@ FILES = {path.stem: path for path in sorted(EXAMPLES.glob("*.yaml"))}
 GUEST, HOST = 0, 1
 AT_GUEST, AT_HOST = Party("guest", "10000"), Party("host", "9999")
 WORKED = "credit_scoring"
+SCORING = (
+    *("reader_0", "psi_0", "hetero_feature_selection_0", "hetero_feature_binning_1"),
+    *("coordinated_lr_0", "scorecard_0"),
+)
+"""The tasks of the worked example that score new customers, as docs/credit-scoring.md says."""
 
 
 def read(path: Path) -> Json:
@@ -55,9 +61,9 @@ def url(federation: Federation, at: int) -> str:
     return f"http://127.0.0.1:{federation.port + at}"
 
 
-def submitted(federation: Federation, name: str, capsys: pytest.CaptureFixture[str]) -> str:
-    """Run the command of the file's comment, and return the id of the job, which has succeeded."""
-    status = flow.run(["--url", url(federation, GUEST), "job", "submit", "-c", str(FILES[name]), "--watch"])
+def submitted(federation: Federation, file: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """Run the command of the files' comments, and return the id of the job, which has succeeded."""
+    status = flow.run(["--url", url(federation, GUEST), "job", "submit", "-c", str(file), "--watch"])
     said = capsys.readouterr()
     assert status == 0, said.out + said.err
     return next(line.split()[1] for line in said.out.splitlines() if line.startswith("job "))
@@ -78,34 +84,43 @@ def test_the_comment_says_how_to_run_it(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in FILES if name != WORKED])
 def test_the_example_succeeds(federation: Federation, name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    job = submitted(federation, name, capsys)
+    job = submitted(federation, FILES[name], capsys)
     (view,) = federation.get("/v2/job/query", job_id=job)
     assert view["status"] == "success"
 
 
-def test_the_credit_pipeline_ends_in_a_scorecard(federation: Federation, capsys: pytest.CaptureFixture[str]) -> None:
-    job = submitted(federation, WORKED, capsys)
+def test_the_credit_pipeline_ends_in_a_scorecard(
+    federation: Federation, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    job = submitted(federation, FILES[WORKED], capsys)
     with Client(url(federation, GUEST)) as guest, Client(url(federation, HOST)) as host:
         for task in ("coordinated_lr_0", "hetero_secureboost_0"):
             held_out = guest.metrics(job, "evaluation_0", AT_GUEST)[f"{task}_validate_set_auc"].last
             assert 0.8 < held_out < 0.95
-        stay = {side: selected(client, job, party) for side, (client, party) in sides(guest, host).items()}
-        assert stay["guest"] == {"income", "debt_ratio", "card_use", "savings"}
-        assert stay["host"] == {"late_bills", "contract_months", "monthly_bill", "top_ups"}
-        for client, party in sides(guest, host).values():
-            for port in ("train_output_data", "test_output_data"):
-                weighed = client.rows(job, "hetero_feature_binning_1", party, port=port)
+        assert {"income", "debt_ratio", "card_use"} <= selected(guest, job, AT_GUEST) < set(AT_BANK) - {"housing"}
+        assert selected(host, job, AT_HOST) == {"late_bills", "contract_months", "monthly_bill", "top_ups"}
+        for client, party in ((guest, AT_GUEST), (host, AT_HOST)):
+            for task, port in (("1", "train_output_data"), ("2", "test_output_data")):
+                weighed = client.rows(job, f"hetero_feature_binning_{task}", party, port=port)
                 assert set(weighed.header) - {"id", "default"} == selected(client, job, party)
                 assert all(abs(value) < 5 for name in selected(client, job, party) for value in numbers(weighed, name))
-        cards = guest.rows(job, "scorecard_0", AT_GUEST)
-        by_risk = np.argsort(numbers(cards, PREDICT_SCORE))
-        assert np.all(np.diff(np.array(numbers(cards, CREDIT_SCORE))[by_risk]) <= 0)
+        insist_on_scorecard(guest.rows(job, "scorecard_0", AT_GUEST))
         with pytest.raises(PartydError, match="has given out no table"):
             host.rows(job, "scorecard_0", AT_HOST)
+        deployed = tmp_path / "predict.yaml"
+        command = ["--url", url(federation, GUEST), "model", "deploy", "-mid", job, "-mv", "0", "-o", str(deployed)]
+        assert flow.run([*command, *(word for task in SCORING for word in ("--task", task))]) == 0
+        again = submitted(federation, deployed, capsys)
+        scores = guest.rows(again, "scorecard_0", AT_GUEST)
+        insist_on_scorecard(scores)
+        assert scores.count > guest.rows(job, "coordinated_lr_0", AT_GUEST, port="validate_output_data").count
 
 
-def sides(guest: Client, host: Client) -> dict[str, tuple[Client, Party]]:
-    return {"guest": (guest, AT_GUEST), "host": (host, AT_HOST)}
+def insist_on_scorecard(cards: Rows) -> None:
+    """Insist on scores that fall as the risk rises."""
+    by_risk = np.argsort(numbers(cards, PREDICT_SCORE))
+    assert np.all(np.diff(np.array(numbers(cards, CREDIT_SCORE))[by_risk]) <= 0)
+    assert len(set(numbers(cards, CREDIT_SCORE))) > 20
 
 
 def selected(client: Client, job: str, party: Party) -> set[str]:

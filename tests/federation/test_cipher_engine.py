@@ -107,6 +107,16 @@ def test_decryption_is_that_of_the_plain_call(engine: Cut) -> None:
         asyncio.run(ciphers.decrypt_integers(other, vector))
 
 
+def test_residues_are_those_of_the_plain_call(engine: Cut) -> None:
+    vector, ciphers = key().encrypt(VALUES), CipherEngine(engine)
+    found = asyncio.run(ciphers.decrypt_residues(key(), vector))
+    assert found == [value % int(key().public.n) for value in key().decrypt_integers(vector)]
+    parted(engine, "residues_part")
+    other = generate_keypair(512, Prg(bytes(32), "other"), insecure_for_tests=True)[1]
+    with pytest.raises(CryptoError, match="another key"):
+        asyncio.run(ciphers.decrypt_residues(other, vector))
+
+
 @pytest.mark.parametrize("shape", [(5, 23), (1, 23), (40, 23)])
 def test_a_product_is_that_of_the_plain_call(engine: Cut, shape: tuple[int, int]) -> None:
     vector, matrix, ciphers = key().encrypt(VALUES), RANDOM.normal(size=shape), CipherEngine(engine)
