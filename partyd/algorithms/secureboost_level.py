@@ -26,26 +26,19 @@ from partyd.algorithms.secureboost_sums import Packing, Summands, node_sums
 from partyd.algorithms.secureboost_trees import Best, Node
 from partyd.crypto import selection
 from partyd.crypto.packing import blinded
-from partyd.crypto.paillier import Ciphertexts, Obfuscation, PublicKey
+from partyd.crypto.paillier import Ciphertexts, PublicKey
 from partyd.errors import BadValue, DataError
 from partyd.federation.party import Party
 from partyd.types import HOST, Address
 
 Integers = NDArray[np.int64]
 Sided = NDArray[np.bool_]
-HIDING: dict[Obfuscation, Obfuscation] = {
-    "djn256": "djn_half",
-    "djn448": "djn_half",
-    "djn_half": "full",
-    "full": "full",
-}
-"""How the guest hides what it computes, by how the hosts encrypt."""
 Choice = tuple[str, Best]
 """Whose split of a node is best (an address; empty for none), and which."""
 
 
 def host_key(params: SecureBoostParams, n: int) -> PublicKey:
-    return public_key(n, HIDING[params.he_param.obfuscation])
+    return public_key(n, params.he_param.hiding)
 
 
 def file_of(peer: Address) -> str:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy.stats import kstest
 from sklearn.datasets import load_breast_cancer
 
+from partyd.algorithms.he_parameters import HIDING
 from partyd.algorithms.hetero_secureboost import hetero_secureboost
-from partyd.algorithms.secureboost_level import HIDING
 from partyd.algorithms.secureboost_messages import (
     ChosenSplits,
     GuestRows,

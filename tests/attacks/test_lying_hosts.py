@@ -11,7 +11,7 @@ from gmpy2 import mpz
 from numpy.typing import NDArray
 from scipy.stats import kstest
 
-from partyd.algorithms.secureboost_level import HIDING
+from partyd.algorithms.he_parameters import HIDING
 from partyd.algorithms.secureboost_sums import Packing, Stored, Summands, kept, node_sums
 from partyd.crypto.packing import blinded
 from partyd.crypto.paillier import CipherVector, PrivateKey, PublicKey, generate_keypair
