@@ -96,14 +96,18 @@ def _deployed(train: _Train, task: str, chosen: set[str]) -> JsonObject:
 def _data(train: _Train, task: str, chosen: set[str]) -> JsonObject:
     """Return a task's data inputs in prediction, each connected to what is left upstream of it."""
     given = train.data(task)
+    component, trained = train.component(task), train.tasks[task].get("stage") != "predict"
+    beside = {VALIDATE} if trained else set()
+    if trained and TRAIN in given:  # what was transformed beside the training has no part in what is predicted
+        beside.add(_test_input(component, TRAIN, {TRAIN}))
     found: JsonObject = {}
     for port, sources in given.items():
-        if port == VALIDATE and train.tasks[task].get("stage") != "predict":
+        if port in beside:
             continue
         left = [(source, _upstream(train, source["producer_task"], chosen)) for source in sources]
         linked = [_linked(train, source, up) for source, up in left if up is not None]
         if linked:
-            key = _test_input(train.component(task), port, set(given))
+            key = _test_input(component, port, set(given) - beside)
             found[key] = {"task_output_artifact": linked[0] if len(linked) == 1 else linked}
     return found
 

@@ -91,6 +91,13 @@ def test_deploying_all_keeps_what_has_a_part_in_prediction_and_can_be_submitted(
     assert spec.dag.stage == "predict"
 
 
+def test_what_was_transformed_beside_the_training_has_no_part_in_what_is_predicted() -> None:
+    both = {"train_data": source("split_0", "train_output_data"), "test_data": source("split_0", "test_output_data")}
+    tasks = TRAIN["dag"]["tasks"] | {"scale_0": task("feature_scale", **both)}
+    found = deploy({"dag": {**TRAIN["dag"], "tasks": tasks}}, COMPONENTS, "m", "0", ["psi_0", "scale_0", "lr_0"])
+    assert found["dag"]["tasks"]["scale_0"]["inputs"]["data"] == {"test_data": source("psi_0", "output_data")}
+
+
 def test_inputs_that_name_parties_keep_them_where_the_producer_stays() -> None:
     only = {"parties": [PARTIES[0]]}
     train = {"dag": {**TRAIN["dag"], "tasks": {
