@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from partyd.algorithms.secureboost_gradients import LEFT_OUT, goss, levels, unit
-from partyd.algorithms.secureboost_sums import Packing, Summands, kept, node_sums
+from partyd.algorithms.secureboost_sums import Packing, Spool, Summands, kept, node_sums
 from partyd.crypto.paillier import generate_keypair
 from partyd.crypto.prg import Prg
 from partyd.errors import BadValue, DataError
@@ -60,12 +60,14 @@ def test_hidden_sums_are_the_plain_sums(fields: int) -> None:
     packing = Packing.of(public, rows, 8, count)
     lefts = RANDOM.random((rows, count)) < 0.5
     hidden = private.encrypt_integers(packing.plaintexts(lefts), packing.plain_bits)
-    stored = np.frombuffer(kept(hidden), np.uint8).reshape(rows, packing.per_row, public.ciphertext_bytes)
+    spool = Spool()
+    spool.put("host", kept(hidden, packing, 0, rows))
+    stored = spool.stored("host", rows, packing.per_row, public.ciphertext_bytes)
     exponents = RANDOM.integers(-255, 256, (5, fields))
     codes = RANDOM.integers(0, 5, rows).astype(np.uint8)
     nodes = [Summands(chosen, codes[chosen], exponents) for chosen in (np.arange(rows), np.arange(3), np.arange(0))]
     sums = asyncio.run(node_sums(Inline(), public, packing, stored, nodes))
-    opened = packing.opened(private.decrypt_integers(sums), [0] * len(sums), fields)
+    opened = packing.opened(public, private.decrypt_residues(sums), [0] * len(sums), fields)
     for node, found in zip(nodes, opened, strict=True):
         assert np.array_equal(found, exponents[node.codes].T @ lefts[node.rows].astype(np.int64))
 
@@ -74,6 +76,6 @@ def test_sums_that_cannot_be_are_refused() -> None:
     public, _ = generate_keypair(512, insecure_for_tests=True)
     packing = Packing.of(public, 40, 8, 3)
     with pytest.raises(BadValue, match="do not go on"):
-        packing.opened([1 << 500], [0], 1)
+        packing.opened(public, [1 << 500], [0], 1)
     with pytest.raises(DataError, match="gradient_bits"):
         Packing.of(public, 1 << 500, 24, 3)

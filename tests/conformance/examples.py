@@ -234,7 +234,7 @@ def hetero_secureboost() -> Example:
     random = np.random.default_rng(6)
     x = random.normal(size=(24, 4))
     y = (x.sum(axis=1) > 0).astype(np.float64)
-    given = {"num_trees": 2, "max_depth": 2, "max_bin": 3, "min_child_weight": 0.1, "subsample_feature_rate": 0.9}
+    given = {"num_trees": 1, "max_depth": 2, "max_bin": 3, "min_child_weight": 0.1, "subsample_feature_rate": 0.9}
     guest = GuestRows(x[:16, :1], x[16:, :1], y=y[:16], held_y=y[16:])
     hosts = {H1: HostRows(x[:16, 1:3], x[16:, 1:3]), H2: HostRows(x[:16, 3:], x[16:, 3:])}
     return Example(InsecureBoostParams.model_validate(given), {G: guest, **hosts})

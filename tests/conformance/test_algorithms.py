@@ -2,53 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator
-from functools import cache
-
 import pytest
 
-from partyd.algorithms import ALGORITHMS
 from partyd.federation.algorithm import Algorithm, Params
-from partyd.federation.simulate import Faults, Run, simulate
-from partyd.types import GUEST, Address, Role
+from partyd.federation.simulate import Faults
+from partyd.types import GUEST, Role
 from tests.conformance.examples import EXAMPLES
-
-NAMES = [algorithm.name for algorithm in ALGORITHMS]
-BY_NAME = {algorithm.name: algorithm for algorithm in ALGORITHMS}
-MOST_CRASHES = 60
-each = pytest.mark.parametrize("name", NAMES)
-
-
-def run(name: str, faults: Faults | None = None, seed: bytes = b"s") -> Run:
-    example, algorithm = EXAMPLES[name](), BY_NAME[name]
-    return asyncio.run(simulate(algorithm, example.params, example.data, faults=faults, seed=seed))
-
-
-@cache
-def undisturbed(name: str) -> Run:
-    return run(name)
-
-
-def outcome(done: Run) -> dict[Address, dict[str, object]]:
-    """Final states without what is drawn afresh from the operating system: keys, which no result depends on."""
-    return {
-        address: {field: repr(value) for field, value in state if field not in ("key", "n")}
-        for address, state in done.states.items()
-    }
-
-
-def shape(done: Run) -> list[tuple[str, str, str, str]]:
-    return sorted((s.id.scope, s.id.kind, str(s.id.source), str(s.id.destination)) for s in done.transcript.sent)
-
-
-def steps(name: str) -> Iterator[tuple[Address, int]]:
-    """Every send and receive of every party, or an even sample of them."""
-    for address in EXAMPLES[name]().data:
-        transcript = undisturbed(name).transcript
-        count = len(transcript.select(by=address)) + len(transcript.select(to=address))
-        stride = max(1, -(-count // (MOST_CRASHES // 3)))
-        yield from ((address, n) for n in range(0, count, stride))
+from tests.conformance.running import BY_NAME, NAMES, each, outcome, run, shape, undisturbed
 
 
 def test_every_algorithm_has_an_example_and_a_name_of_its_own() -> None:
@@ -99,17 +59,6 @@ def test_only_declared_kinds_travel_and_in_the_declared_direction(name: str) -> 
 def test_repeated_and_reordered_messages_change_nothing(name: str, seed: int) -> None:
     done = run(name, Faults(duplicate=0.5, reorder=True, seed=seed))
     assert outcome(done) == outcome(undisturbed(name))
-
-
-@each
-def test_a_death_at_any_send_or_receive_changes_nothing(name: str) -> None:
-    tried = 0
-    for crash in steps(name):
-        done = run(name, Faults(duplicate=0.3, reorder=True, crash=crash, seed=crash[1]))
-        assert outcome(done) == outcome(undisturbed(name)), f"after a crash at {crash}"
-        assert shape(done) == shape(undisturbed(name))
-        tried += 1
-    assert tried > 0
 
 
 @each
