@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from partyd.algorithms.he_parameters import HeParam
 from partyd.components import NAMES
 from tests.bench.job_tables import breast, credit
 from tests.bench.memory import Watch
@@ -204,7 +205,7 @@ def main(words: Sequence[str] | None = None) -> None:
             for name, job in jobs.items():
                 log = directory.parent / f"{directory.name}.log"
                 tell(name, job, [run(federation, log, job) for _ in range(1 if job.long else options.runs)])
-    print(f"\nload at the end {os.getloadavg()[0]:.1f}")
+    print(f"\nobfuscation {HeParam().obfuscation} throughout; load at the end {os.getloadavg()[0]:.1f}")
 
 
 if __name__ == "__main__":

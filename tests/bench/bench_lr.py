@@ -55,7 +55,8 @@ def main() -> None:
     z = asyncio.run(simulate(linear_score, LinearScoreParams(), rows)).states[G].z
     pooled = LogisticRegression(max_iter=1000).fit(x, y).predict_proba(x)[:, 1]
     sent = sum(len(s.body) for s in done.transcript.sent)
-    print(f"{arguments.epochs} epochs, batch {arguments.batch_size}, {arguments.bits}-bit key: {seconds:.2f} s of CPU")
+    key = f"{arguments.bits}-bit key, obfuscation {params.he_param.obfuscation}"
+    print(f"{arguments.epochs} epochs, batch {arguments.batch_size}, {key}: {seconds:.2f} s of CPU")
     print(
         f"{len(done.transcript.sent)} messages, {sent / 1e6:.1f} MB; losses {done.states[G].losses[0]:.4f} -> "
         f"{done.states[G].losses[-1]:.4f}"

@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from partyd.algorithms.he_parameters import HeParam
 from tests.bench.quality_cases import CASES, Row, carried_out
 
 TOLERANCE = 0.01
@@ -28,6 +29,7 @@ def main() -> int:
     parser.add_argument("--markdown", action="store_true", help="print the rows of a table")
     arguments = parser.parse_args()
     bar, failed = " | " if arguments.markdown else "  ", False
+    print(f"keys of {arguments.bits} bits, obfuscation {HeParam().obfuscation}")
     print(bar.join(("", *Row.HEADS, "")).strip())
     for case in CASES:
         if arguments.only and arguments.only not in case.name:
