@@ -17,18 +17,16 @@ side, as long as the ciphertext was.
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from gmpy2 import mpz
 from numpy.typing import NDArray
 
+from partyd.crypto import level_sums
 from partyd.crypto.ciphers import CipherVector
-from partyd.crypto.multiexp import finished, product_of, products_of_powers, units
+from partyd.crypto.level_sums import level_sums_part, units_of
 from partyd.crypto.packing import unblinded, unpack
 from partyd.crypto.paillier import PublicKey
 from partyd.errors import BadValue, CryptoError, DataError, TaskFailed
@@ -37,7 +35,6 @@ from partyd.federation.engine import Engine, Inline
 Integers = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 Codes = NDArray[np.uint8]
-HEAD = struct.Struct(">IIQ")
 PART_ROWS = 1 << 13
 """Rows that one process multiplies at a time."""
 WAVE_BYTES = 24 << 20
@@ -190,7 +187,7 @@ async def node_sums(
         for start in range(0, max(len(node.rows), 1), PART_ROWS)
     ]
     fields = nodes[0].exponents.shape[1] if nodes else 0
-    products = [[[mpz(1)] * packing.per_row for _ in range(fields)] for _ in nodes]
+    answers: dict[tuple[int, int], list[bytes]] = {}
     work = sum(len(node.rows) for node in nodes) * packing.per_row
     mapper: Engine = engine if work >= WORTH_PRODUCTS else Inline()
     n_bytes = int(key.n).to_bytes(-(-key.bits // 8), "big")
@@ -198,11 +195,13 @@ async def node_sums(
     for first in range(0, len(asked), per_wave):
         wave = asked[first : first + per_wave]
         parts = [_part(nodes[i], stored, column, start) for i, column, start in wave]
-        for (i, column, _), answer in zip(wave, await mapper.map(sums_part, parts, n_bytes), strict=True):
-            for field, value in enumerate(_numbers(answer, key.ciphertext_bytes)):
-                products[i][field][column] = products[i][field][column] * value % key.n2
-    values = [value * value % key.n2 for node in products for field in node for value in field]
-    return CipherVector(key, values, 0, packing.sum_bound)
+        for (i, column, _), answer in zip(wave, await mapper.map(level_sums_part, parts, n_bytes), strict=True):
+            answers.setdefault((i, column), []).append(answer)
+    sums = {place: level_sums.joined(key.n2, found, key.ciphertext_bytes) for place, found in answers.items()}
+    columns = range(packing.per_row)
+    values = [sums[i, j][field] for i in range(len(nodes)) for field in range(fields) for j in columns]
+    once = CipherVector(key, values, 0, packing.sum_bound // 2)
+    return once + once
 
 
 def _halved(value: int) -> int:
@@ -213,37 +212,12 @@ def _halved(value: int) -> int:
 
 def kept(vector: CipherVector, packing: Packing, begin: int, rows: int) -> list[tuple[int, bytes]]:
     """Return ciphertexts of the rows from ``begin`` on, of ``rows`` in all, as units and where these are kept."""
-    half = vector.key.ciphertext_bytes // 2
-    pairs = [unit for unit, _ in units(vector.raw(), vector.key.n)]
-    data = [b"".join([int(part).to_bytes(half, "big") for part in pair]) for pair in pairs]
+    data, width = units_of(vector), vector.key.ciphertext_bytes
     step = packing.per_row
-    return [((j * rows + begin) * 2 * half, b"".join(data[j::step])) for j in range(step)]
-
-
-def sums_part(shared: bytes, partition: bytes) -> bytes:
-    """Return the products of powers for some rows of one node and one plaintext, one for each field."""
-    n = mpz.from_bytes(shared, "big")
-    rows, levels, width = HEAD.unpack_from(partition)
-    fields = (len(partition) - HEAD.size - rows * (1 + width)) // (8 * max(levels, 1))
-    exponents = np.frombuffer(partition, dtype="<i8", count=levels * fields, offset=HEAD.size).reshape(levels, fields)
-    codes = np.frombuffer(partition, dtype=np.uint8, count=rows, offset=HEAD.size + 8 * levels * fields)
-    halves = _numbers(partition[HEAD.size + 8 * levels * fields + rows :], width // 2)
-    order, n2 = np.argsort(codes, kind="stable"), n * n
-    present, begins = np.unique(codes[order], return_index=True)
-    low, high = [halves[2 * i] for i in order.tolist()], [halves[2 * i + 1] for i in order.tolist()]
-    edges = [*begins.tolist(), rows]
-    bases = [finished(product_of(low[a:b], n2), sum(high[a:b], mpz(0)), n) for a, b in pairwise(edges)]
-    powers = products_of_powers(bases, exponents[present].astype(np.int64), n) if bases else [mpz(1)] * fields
-    return b"".join([int(power).to_bytes(width, "big") for power in powers])
+    return [((j * rows + begin) * width, b"".join(data[j::step])) for j in range(step)]
 
 
 def _part(node: Summands, stored: Stored, column: int, start: int) -> bytes:
     rows = node.rows[start : start + PART_ROWS]
-    exponents = np.ascontiguousarray(node.exponents, dtype="<i8")
-    head = HEAD.pack(len(rows), len(exponents), stored.width)
-    codes = node.codes[start : start + PART_ROWS].tobytes()
-    return b"".join([head, exponents.tobytes(), codes, stored.column(column)[rows].tobytes()])
-
-
-def _numbers(data: bytes, width: int) -> list[mpz]:
-    return [mpz.from_bytes(data[i : i + width], "big") for i in range(0, len(data), width)]
+    units = stored.column(column)[rows].tobytes()
+    return level_sums.asked(node.exponents, node.codes[start : start + PART_ROWS], units, stored.width)
