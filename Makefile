@@ -80,9 +80,9 @@ campaign-short: $(VENV)/.test-installed ## The short run of each campaign that C
 	$(BIN)/python -m tests.campaigns.capture
 	$(BIN)/python -m tests.campaigns.mutate_frames --frames 1000 --mutations 100000
 	$(BIN)/python -m tests.campaigns.mutate_vectors --count 100000
-	$(BIN)/python -m tests.campaigns.fuzz_api --requests 20000
-	$(BIN)/python -m tests.campaigns.fuzz_decoders --inputs 100000
-	$(BIN)/python -m tests.campaigns.fuzz_config --inputs 100000
+	$(BIN)/python -m tests.campaigns.fuzz_api --requests 8000
+	$(BIN)/python -m tests.campaigns.fuzz_decoders --inputs 20000
+	$(BIN)/python -m tests.campaigns.fuzz_config --inputs 20000
 	$(BIN)/python -m tests.campaigns.delivery_chaos --seeds 20
 	$(BIN)/python -m tests.campaigns.bit_flips --flips 100
 	$(BIN)/python -m tests.campaigns.power_cut --cuts 100
